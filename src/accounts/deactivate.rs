@@ -1,0 +1,96 @@
+//! Closing an account for good.
+//!
+//! Specification v1.19, client-server API, `POST /account/deactivate`.
+
+use std::net::IpAddr;
+
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::client::uiaa::{AuthData, AuthType},
+};
+
+use super::{
+    Accounts, Error, Requester,
+    interactive_auth::{Operation, Passed},
+};
+use crate::store::{
+    Store, UserNid, access_tokens, accounts, devices,
+    interactive_auth::Results,
+    profiles,
+    threepids::{self, Purpose},
+};
+
+/// A closed account: what layers above have to undo, which is safe to do again.
+#[derive(Clone)]
+pub struct Deactivation {
+    /// Whose account it was.
+    pub user: UserNid,
+    /// Whose account it was: the user leaves all rooms, and invites are refused.
+    pub user_id: OwnedUserId,
+    /// Whether what the user wrote is to be hidden from people who join later.
+    pub erase: bool,
+    /// Whether the account was open before.
+    pub was_open: bool,
+    /// The devices that were removed.
+    pub devices: Vec<OwnedDeviceId>,
+    /// The addresses that were removed, in canonical form: what is bound to them goes too.
+    pub addresses: Vec<String>,
+}
+
+impl Accounts {
+    /// Closes the requester's account.
+    pub async fn deactivate(
+        &self,
+        requester: &Requester,
+        erase: bool,
+        auth: Option<&AuthData>,
+        client: Option<IpAddr>,
+    ) -> Result<Deactivation, Error> {
+        let operation = Operation {
+            name: "deactivate",
+            user: Some(requester.user()),
+            parameters: vec![if erase { "erase" } else { "keep" }],
+            flows: vec![vec![AuthType::Password], vec![AuthType::EmailIdentity]],
+            purpose: Purpose::Password,
+            client,
+        };
+        let progress = self.find_progress(&operation, auth).await?;
+        let passed = self
+            .advance(&operation, progress, auth, Results::default())
+            .await?;
+        let user_id = requester.user_id().to_owned();
+        self.close(requester.user(), user_id, erase, Some(&passed))
+            .await
+    }
+
+    /// Closes an account, with the proof if the person asks, without if an operator does.
+    pub(super) async fn close(
+        &self,
+        user: UserNid,
+        user_id: OwnedUserId,
+        erase: bool,
+        passed: Option<&Passed>,
+    ) -> Result<Deactivation, Error> {
+        let mut tx = self.0.store.begin().await?;
+        if let Some(passed) = passed {
+            self.finish(&mut tx, passed).await?;
+        }
+        let now = self.0.clock.now_i64();
+        let was_open = accounts::deactivate(&mut tx, user, now, erase).await?;
+        let devices = devices::delete_all_but(&mut tx, user, None).await?;
+        let addresses = threepids::delete_all(&mut tx, user).await?;
+        profiles::delete(&mut tx, user).await?;
+        access_tokens::notify_changed(&mut tx, user).await?;
+        Store::commit(tx).await?;
+        self.forget_sessions(user);
+        tracing::info!(user.id = %user_id, erase, "an account was closed");
+        Ok(Deactivation {
+            user,
+            user_id,
+            erase,
+            was_open,
+            devices,
+            addresses,
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! Devices and addresses of an account.
+//!
+//! Specification v1.19, client-server API, "Device Management" and "Adding Account
+//! Administrative Contact Information".
+
+use std::net::IpAddr;
+
+use ruma::{
+    DeviceId, OwnedDeviceId,
+    api::client::uiaa::{AuthData, AuthType},
+};
+
+use super::{Accounts, Error, Requester, check_device, interactive_auth::Operation};
+use crate::store::{
+    devices::{self, Device},
+    interactive_auth::Results,
+    threepids::{self, Purpose, Threepid},
+};
+
+/// How many devices are deleted with one request.
+const MAX_DELETED: usize = 1000;
+
+impl Accounts {
+    /// The requester's devices.
+    pub async fn devices(&self, requester: &Requester) -> Result<Vec<Device>, Error> {
+        let mut conn = self.0.store.conn().await?;
+        Ok(devices::list(&mut conn, requester.user()).await?)
+    }
+
+    /// One of the requester's devices.
+    pub async fn device(
+        &self,
+        requester: &Requester,
+        device_id: &DeviceId,
+    ) -> Result<Device, Error> {
+        check_device(Some(device_id.as_str()), None).map_err(|_| no_such_device())?;
+        let mut conn = self.0.store.conn().await?;
+        devices::find(&mut conn, requester.user(), device_id)
+            .await?
+            .ok_or_else(no_such_device)
+    }
+
+    /// Renames one of the requester's devices. Without a name it stays as it is.
+    pub async fn rename_device(
+        &self,
+        requester: &Requester,
+        device_id: &DeviceId,
+        name: Option<&str>,
+    ) -> Result<(), Error> {
+        check_device(None, name)?;
+        let Some(name) = name else {
+            return self.device(requester, device_id).await.map(|_| ());
+        };
+        check_device(Some(device_id.as_str()), None).map_err(|_| no_such_device())?;
+        let mut conn = self.0.store.conn().await?;
+        let user = requester.user();
+        if !devices::update_display_name(&mut conn, user, device_id, Some(name)).await? {
+            return Err(no_such_device());
+        }
+        Ok(())
+    }
+
+    /// Deletes some of the requester's devices, with their sessions. Those that there were come
+    /// back, for layers that keep lists of devices.
+    pub async fn delete_devices(
+        &self,
+        requester: &Requester,
+        device_ids: &[OwnedDeviceId],
+        auth: Option<&AuthData>,
+        client: Option<IpAddr>,
+    ) -> Result<Vec<OwnedDeviceId>, Error> {
+        if device_ids.len() > MAX_DELETED {
+            return Err(Error::InvalidParam("too many devices at once"));
+        }
+        for device_id in device_ids {
+            check_device(Some(device_id.as_str()), None)?;
+        }
+        let operation = Operation {
+            name: "delete devices",
+            user: Some(requester.user()),
+            parameters: device_ids.iter().map(|id| id.as_str()).collect(),
+            flows: vec![vec![AuthType::Password]],
+            purpose: Purpose::Password,
+            client,
+        };
+        let progress = self.find_progress(&operation, auth).await?;
+        let passed = self
+            .advance(&operation, progress, auth, Results::default())
+            .await?;
+        self.remove_devices(requester.user(), device_ids, Some(&passed))
+            .await
+    }
+
+    /// The addresses of the requester's account.
+    pub async fn threepids(&self, requester: &Requester) -> Result<Vec<Threepid>, Error> {
+        let mut conn = self.0.store.conn().await?;
+        Ok(threepids::list(&mut conn, requester.user()).await?)
+    }
+}
+
+fn no_such_device() -> Error {
+    Error::NotFound("no such device")
+}

@@ -1,0 +1,136 @@
+//! What an operator does from the command line.
+
+use ruma::{OwnedUserId, UserId};
+use zeroize::Zeroizing;
+
+use super::{Accounts, Deactivation, Error, PasswordChanged, passwords::Logout, register::Draft};
+use crate::{
+    policy::EmailAddress,
+    store::{Store, access_tokens, accounts},
+};
+
+/// An account that an operator makes.
+#[derive(Default)]
+pub struct NewUser {
+    /// The local part; made from the address if there is none.
+    pub localpart: Option<String>,
+    /// The e-mail address, taken as validated.
+    pub address: Option<String>,
+    /// The name that people see; made from the address, or else the local part, if there is none.
+    pub display_name: Option<String>,
+    /// The password.
+    pub password: Option<Zeroizing<String>>,
+    /// Whether the account may administer the server.
+    pub is_admin: bool,
+}
+
+impl Accounts {
+    /// Whether there is any account yet.
+    pub async fn any(&self) -> Result<bool, Error> {
+        let mut conn = self.0.store.conn().await?;
+        Ok(accounts::any(&mut conn).await?)
+    }
+
+    /// Makes an account without asking whether the address may have one. The policy's rules for
+    /// passwords apply; without a password nobody can log in until one is set.
+    ///
+    /// # Errors
+    /// [`Error::UserInUse`] and [`Error::ThreepidInUse`], and what is wrong with the arguments.
+    pub async fn create_user(&self, new: NewUser) -> Result<OwnedUserId, Error> {
+        let policy = self.0.policy.load_full();
+        let address = match &new.address {
+            Some(address) => Some(
+                EmailAddress::parse(address)
+                    .map_err(|_| Error::InvalidParam("the e-mail address is malformed"))?,
+            ),
+            None => None,
+        };
+        let hash = match &new.password {
+            Some(password) => Some(self.hash_new_password(password).await?),
+            None => None,
+        };
+        let derived = address
+            .as_ref()
+            .map(|address| policy.display_name_for_address(address));
+        let draft = Draft {
+            password_hash: hash.as_ref().map(|hash| hash.as_str()),
+            is_admin: new.is_admin,
+            is_external: address
+                .as_ref()
+                .is_some_and(|address| policy.is_external_address(address)),
+            user_type: None,
+            display_name: new.display_name.as_deref().or(derived.as_deref()),
+        };
+        let mut tx = self.0.store.begin().await?;
+        let (user, user_id) = match (&new.localpart, &address) {
+            (Some(localpart), _) => self
+                .insert_account(&mut tx, localpart, &draft)
+                .await?
+                .ok_or(Error::UserInUse)?,
+            (None, Some(address)) => {
+                let candidates = policy.localparts_for_address(address)?;
+                self.insert_first_free(&mut tx, candidates, &draft).await?
+            }
+            (None, None) => {
+                return Err(Error::MissingParam("a user name or an e-mail address"));
+            }
+        };
+        if let Some(address) = &address {
+            self.add_address(&mut tx, user, address).await?;
+        }
+        Store::commit(tx).await?;
+        Ok(user_id)
+    }
+
+    /// Sets a user's password, and logs all their devices out if asked to.
+    pub async fn reset_password(
+        &self,
+        user_id: &UserId,
+        password: &Zeroizing<String>,
+        logout_devices: bool,
+    ) -> Result<PasswordChanged, Error> {
+        let account = self.open_account(user_id).await?;
+        let hash = self.hash_new_password(password).await?;
+        let mut tx = self.0.store.begin().await?;
+        let logout = if logout_devices {
+            Logout::AllBut(None)
+        } else {
+            Logout::Nobody
+        };
+        let removed = self
+            .set_password(&mut tx, account.user, &hash, logout)
+            .await?;
+        Store::commit(tx).await?;
+        self.forget_sessions(account.user);
+        Ok(PasswordChanged {
+            user: account.user,
+            user_id: account.user_id,
+            removed,
+        })
+    }
+
+    /// Makes a user an administrator, or an ordinary user.
+    pub async fn set_admin(&self, user_id: &UserId, is_admin: bool) -> Result<(), Error> {
+        let account = self.open_account(user_id).await?;
+        let mut tx = self.0.store.begin().await?;
+        accounts::update_admin(&mut tx, account.user, is_admin).await?;
+        access_tokens::notify_changed(&mut tx, account.user).await?;
+        Store::commit(tx).await?;
+        self.forget_sessions(account.user);
+        Ok(())
+    }
+
+    /// Closes a user's account. Doing it again does no harm, and may add the erasure.
+    pub async fn deactivate_user(
+        &self,
+        user_id: &UserId,
+        erase: bool,
+    ) -> Result<Deactivation, Error> {
+        let account = {
+            let mut conn = self.0.store.conn().await?;
+            accounts::find(&mut conn, user_id).await?
+        };
+        let account = account.ok_or(Error::NotFound("no such user on this server"))?;
+        self.close(account.user, account.user_id, erase, None).await
+    }
+}

@@ -1,0 +1,205 @@
+//! What people show of themselves. Rooms copy it: layers above send what a change means there.
+//!
+//! Specification v1.19, client-server API, "Profiles"; tchap.md 2.5.
+
+use ruma::{
+    OwnedMxcUri, UserId,
+    profile::{ProfileFieldName, ProfileFieldValue},
+};
+
+use super::{Accounts, Error, Requester, has_control_characters};
+use crate::store::{
+    UserNid, accounts,
+    profiles::{self, Profile},
+};
+
+/// The longest display name, in characters.
+const MAX_DISPLAY_NAME: usize = 256;
+/// The longest avatar URL, in bytes.
+const MAX_AVATAR_URL: usize = 1000;
+/// The longest name of another field, in bytes ("Profiles", v1.19).
+const MAX_FIELD_NAME: usize = 255;
+/// How long all other fields may be together, in bytes: the limit of a whole profile less what
+/// name and avatar may take.
+const MAX_FIELDS: i32 = 60_000;
+
+/// A profile that was changed.
+#[derive(Clone, Debug)]
+pub struct ProfileChange {
+    /// Whose it is.
+    pub user: UserNid,
+    /// What it is now.
+    pub profile: Profile,
+    /// Whether name or avatar are not what they were, so that rooms must hear of it.
+    pub is_seen_in_rooms: bool,
+}
+
+impl Accounts {
+    /// The profile of a user of this server.
+    pub async fn profile(&self, user_id: &UserId) -> Result<Profile, Error> {
+        if has_control_characters(user_id.as_str()) {
+            return Err(Error::NotFound("no such user on this server"));
+        }
+        let account = self.open_account(user_id).await?;
+        let mut conn = self.0.store.conn().await?;
+        Ok(profiles::find(&mut conn, account.user).await?)
+    }
+
+    /// Sets a field of the requester's own profile; an administrator sets anybody's.
+    pub async fn set_profile_field(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+        value: &ProfileFieldValue,
+    ) -> Result<ProfileChange, Error> {
+        let user = self.profile_owner(requester, user_id).await?;
+        match value {
+            ProfileFieldValue::DisplayName(name) => {
+                // An empty name is none ("Profiles").
+                let name = Some(name.trim()).filter(|name| !name.is_empty());
+                self.set_display_name(requester, user, name).await
+            }
+            ProfileFieldValue::AvatarUrl(url) => {
+                let url = Some(url).filter(|url| !url.as_str().is_empty());
+                self.set_avatar(requester, user, url).await
+            }
+            other => {
+                let name = other.field_name();
+                let value = other.value();
+                self.set_other_field(user, name.as_str(), Some(&value))
+                    .await
+            }
+        }
+    }
+
+    /// Removes a field of the requester's own profile; an administrator removes anybody's.
+    pub async fn delete_profile_field(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+        field: &ProfileFieldName,
+    ) -> Result<ProfileChange, Error> {
+        let user = self.profile_owner(requester, user_id).await?;
+        match field {
+            ProfileFieldName::DisplayName => self.set_display_name(requester, user, None).await,
+            ProfileFieldName::AvatarUrl => self.set_avatar(requester, user, None).await,
+            other => self.set_other_field(user, other.as_str(), None).await,
+        }
+    }
+
+    async fn profile_owner(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+    ) -> Result<UserNid, Error> {
+        if user_id == requester.user_id() {
+            return Ok(requester.user());
+        }
+        if !requester.is_admin() {
+            return Err(Error::Forbidden("this is the profile of somebody else"));
+        }
+        if has_control_characters(user_id.as_str()) {
+            return Err(Error::NotFound("no such user on this server"));
+        }
+        let mut conn = self.0.store.conn().await?;
+        accounts::find(&mut conn, user_id)
+            .await?
+            .filter(|account| !account.is_deactivated)
+            .map(|account| account.user)
+            .ok_or(Error::NotFound("no such user on this server"))
+    }
+
+    async fn set_display_name(
+        &self,
+        requester: &Requester,
+        user: UserNid,
+        name: Option<&str>,
+    ) -> Result<ProfileChange, Error> {
+        if name.is_some_and(|name| {
+            name.chars().count() > MAX_DISPLAY_NAME || has_control_characters(name)
+        }) {
+            return Err(Error::InvalidParam("the display name cannot be used"));
+        }
+        let mut conn = self.0.store.conn().await?;
+        let mut profile = profiles::find(&mut conn, user).await?;
+        let is_seen_in_rooms = profile.display_name.as_deref() != name;
+        if is_seen_in_rooms {
+            let first_time = profile.display_name.is_none();
+            let policy = self.0.policy.load();
+            policy
+                .may_set_display_name(first_time, requester.is_admin())
+                .into_result()?;
+            drop(policy);
+            profiles::update_display_name(&mut conn, user, name).await?;
+            profile.display_name = name.map(str::to_owned);
+        }
+        Ok(ProfileChange {
+            user,
+            profile,
+            is_seen_in_rooms,
+        })
+    }
+
+    async fn set_avatar(
+        &self,
+        requester: &Requester,
+        user: UserNid,
+        url: Option<&OwnedMxcUri>,
+    ) -> Result<ProfileChange, Error> {
+        if url.is_some_and(|url| url.as_str().len() > MAX_AVATAR_URL || url.parts().is_err()) {
+            return Err(Error::InvalidParam("the avatar is not an mxc: URI"));
+        }
+        let mut conn = self.0.store.conn().await?;
+        let mut profile = profiles::find(&mut conn, user).await?;
+        let is_seen_in_rooms = profile.avatar_url.as_ref() != url;
+        if is_seen_in_rooms {
+            let policy = self.0.policy.load();
+            policy.may_set_avatar(requester.is_admin()).into_result()?;
+            drop(policy);
+            let text = url.map(|url| url.as_str());
+            profiles::update_avatar_url(&mut conn, user, text).await?;
+            profile.avatar_url = url.cloned();
+        }
+        Ok(ProfileChange {
+            user,
+            profile,
+            is_seen_in_rooms,
+        })
+    }
+
+    async fn set_other_field(
+        &self,
+        user: UserNid,
+        field: &str,
+        value: Option<&serde_json::Value>,
+    ) -> Result<ProfileChange, Error> {
+        if field.len() > MAX_FIELD_NAME {
+            return Err(Error::KeyTooLarge);
+        }
+        if field.is_empty() || has_control_characters(field) {
+            return Err(Error::InvalidParam("the field's name cannot be used"));
+        }
+        let mut conn = self.0.store.conn().await?;
+        match value {
+            Some(value) => {
+                let text = value.to_string();
+                // JSONB keeps no NUL.
+                if text.contains("\\u0000") {
+                    return Err(Error::InvalidParam("the field's value has a NUL"));
+                }
+                let is_short = i32::try_from(text.len()).is_ok_and(|length| length <= MAX_FIELDS);
+                if !is_short
+                    || !profiles::update_field(&mut conn, user, field, value, MAX_FIELDS).await?
+                {
+                    return Err(Error::ProfileTooLarge);
+                }
+            }
+            None => profiles::delete_field(&mut conn, user, field).await?,
+        }
+        Ok(ProfileChange {
+            user,
+            profile: profiles::find(&mut conn, user).await?,
+            is_seen_in_rooms: false,
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! What works without requests: the database, the journal, accounts, rooms. Commands use it
+//! alone.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AppOptions, BadConfiguration,
+    database::{self, Opened},
+    settings, signing_key,
+};
+use crate::{
+    accounts::Accounts,
+    cluster::Cluster,
+    config::Config,
+    lifecycle::{Drained, GRACE, Lifecycle},
+    mail::Mailer,
+    policy::Policy,
+    rooms::Rooms,
+    store::{
+        Store,
+        journal::{JournalObserver, JournalTask},
+    },
+    telemetry::Metrics,
+};
+
+/// How long the connections may take to close; the database ends them itself if they do not.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The services below HTTP.
+pub struct Core {
+    /// Runs and ends the tasks.
+    pub lifecycle: Lifecycle,
+    /// The measures.
+    pub metrics: Metrics,
+    /// The database.
+    pub store: Store,
+    /// The policy in force.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Where mails go.
+    pub mailer: Mailer,
+    /// Accounts and sessions.
+    pub accounts: Accounts,
+    /// Rooms.
+    pub rooms: Rooms,
+    /// Stops the journal, after what waits was written.
+    pub(super) journal_stop: CancellationToken,
+    cluster: Option<Cluster>,
+}
+
+impl Core {
+    /// Builds the services. Without `database.url` the private cluster is started, or, where
+    /// another process looks after it, used.
+    ///
+    /// # Errors
+    /// [`BadConfiguration`] is among the causes where the configuration is to blame.
+    pub async fn build(config: &Config, options: &AppOptions) -> anyhow::Result<Self> {
+        let server = &config.server;
+        // Before anything slow.
+        let policy = Policy::new(&config.policy, server.profile, &server.name)
+            .map_err(BadConfiguration)
+            .context("the policy cannot be used")?;
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        settings::prepare_data_folder(server)?;
+        let key = signing_key::load_or_generate(&server.signing_key_file(), &options.random)?;
+        let mailer = Mailer::new(
+            &settings::mail(config),
+            &server.name,
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        )
+        .context("the mailer cannot be set up")?;
+        let metrics = Metrics::new()?;
+
+        let lifecycle = options.lifecycle.clone();
+        let Opened { database, cluster } = database::open(config, options).await?;
+        if let Some(cluster) = &cluster {
+            lifecycle.spawn("postgresql", cluster.watch(lifecycle.soft()));
+        }
+        let (store, queue) = database
+            .start(options.memory)
+            .await
+            .context("the database cannot be read")?;
+        let journal_stop = CancellationToken::new();
+        let observer = Arc::new(Observer(metrics.clone()));
+        let journal = JournalTask::new(store.clone(), queue, Some(observer));
+        lifecycle.spawn_critical("journal", journal.run(journal_stop.clone()));
+
+        let mut settings = settings::accounts(config);
+        options.adjust(&mut settings);
+        let accounts = Accounts::new(
+            settings,
+            store.clone(),
+            Arc::clone(&policy),
+            mailer.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        );
+        let rooms = Rooms::new(
+            settings::rooms(config),
+            store.clone(),
+            key,
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        );
+        Ok(Self {
+            lifecycle,
+            metrics,
+            store,
+            policy,
+            mailer,
+            accounts,
+            rooms,
+            journal_stop,
+            cluster,
+        })
+    }
+
+    /// Ends the services of a command: nothing asks for the journal any more.
+    pub async fn shutdown(self) -> Drained {
+        self.lifecycle.request_shutdown("done");
+        self.journal_stop.cancel();
+        let drained = self.lifecycle.drain(GRACE).await;
+        self.close().await;
+        drained
+    }
+
+    /// Closes the database, once all tasks have ended.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.accounts.flush().await {
+            tracing::warn!(%error, "when devices were last seen could not be written");
+        }
+        if timeout(CLOSING, self.store.close()).await.is_err() {
+            tracing::warn!("some connections to the database do not close");
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// Measures the journal.
+struct Observer(Metrics);
+
+impl JournalObserver for Observer {
+    #[expect(clippy::cast_precision_loss, reason = "batches are small")]
+    fn committed(&self, writes: usize, took: Duration, waiting: usize) {
+        self.0.journal_batch_size.observe(writes as f64);
+        self.0.journal_commit_duration.observe(took.as_secs_f64());
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        self.0.journal_queue_depth.set(waiting);
+    }
+}

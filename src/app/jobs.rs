@@ -1,0 +1,114 @@
+//! What runs beside requests: hints of other processes, and what is done now and then.
+
+use std::time::Duration;
+
+use tokio::{sync::mpsc, time::sleep};
+
+use super::Core;
+use crate::{
+    accounts::Accounts,
+    clock::SharedClock,
+    lifecycle::Lifecycle,
+    rooms::Rooms,
+    store::{Hint, Store, StoreError, transactions},
+};
+
+/// How many hints may wait to be heard.
+const HINTS: usize = 1024;
+
+/// How often it is written when devices were last seen.
+const SEEN: Duration = Duration::from_mins(2);
+
+/// How often what is over is forgotten.
+const CLEAN_UP: Duration = Duration::from_mins(10);
+
+/// For how long a client can send the same transaction again.
+const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
+
+/// How many transactions are forgotten at once.
+const BATCH: i64 = 1_000;
+
+/// Keeps this process in step with the others.
+pub(super) fn follow(core: &Core) {
+    let (hints, heard) = mpsc::channel(HINTS);
+    let lifecycle = &core.lifecycle;
+    let follower = core.store.clone().follow(hints, lifecycle.soft());
+    lifecycle.spawn_critical("follower", follower);
+    lifecycle.spawn(
+        "hints",
+        hear(heard, core.accounts.clone(), core.rooms.clone()),
+    );
+    let typing = core.rooms.clone().expire_typing(lifecycle.soft());
+    lifecycle.spawn("typing", typing);
+}
+
+/// Takes hints in, until the follower ends.
+async fn hear(mut hints: mpsc::Receiver<Hint>, accounts: Accounts, rooms: Rooms) {
+    while let Some(hint) = hints.recv().await {
+        match hint {
+            Hint::Sessions(Some(user)) => accounts.forget_sessions(user),
+            Hint::Sessions(None) => accounts.forget_all_sessions(),
+            Hint::Typing(text) => rooms.hear_typing(&text),
+        }
+    }
+}
+
+/// Begins what is done now and then.
+pub(super) fn spawn(core: &Core, clock: &SharedClock) {
+    let lifecycle = &core.lifecycle;
+    let accounts = core.accounts.clone();
+    every(lifecycle, "last seen", SEEN, move || {
+        let accounts = accounts.clone();
+        async move {
+            if let Err(error) = accounts.flush().await {
+                tracing::warn!(%error, "when devices were last seen could not be written");
+            }
+        }
+    });
+    let accounts = core.accounts.clone();
+    every(lifecycle, "clean-up", CLEAN_UP, move || {
+        let accounts = accounts.clone();
+        async move {
+            if let Err(error) = accounts.clean_up().await {
+                tracing::warn!(%error, "what is over could not be forgotten");
+            }
+        }
+    });
+    let (store, clock) = (core.store.clone(), clock.clone());
+    every(lifecycle, "old transactions", CLEAN_UP, move || {
+        let (store, now) = (store.clone(), clock.now_i64());
+        async move {
+            if let Err(error) = forget_transactions(&store, now).await {
+                tracing::warn!(%error, "old transactions could not be forgotten");
+            }
+        }
+    });
+}
+
+/// Does `job` again and again, with a pause before each time, until a shutdown.
+fn every<F>(
+    lifecycle: &Lifecycle,
+    name: &'static str,
+    pause: Duration,
+    job: impl Fn() -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    let soft = lifecycle.soft();
+    lifecycle.spawn(name, async move {
+        while soft.run_until_cancelled(sleep(pause)).await.is_some() {
+            job().await;
+        }
+    });
+}
+
+/// In small batches, so that nobody waits for them.
+async fn forget_transactions(store: &Store, now: i64) -> Result<(), StoreError> {
+    let kept = i64::try_from(TRANSACTIONS_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let before = now.saturating_sub(kept);
+    let mut conn = store.conn().await?;
+    while transactions::delete_old(&mut conn, before, BATCH).await? >= BATCH.unsigned_abs() {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}

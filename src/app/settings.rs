@@ -1,0 +1,205 @@
+//! From the sections of the configuration to the settings of each service.
+
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _};
+
+use anyhow::Context as _;
+use ruma::{RoomVersionId, api::client::discovery::discover_support};
+use zeroize::Zeroizing;
+
+use crate::{
+    accounts,
+    config::{self, Config, HumanDuration, Profile},
+    http::{
+        CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
+    },
+    language::Language,
+    mail::{self, MailSettings},
+    policy::Policy,
+    rooms,
+};
+
+/// How long an answer about an address waits where it must not tell (REG-06), in milliseconds.
+const PAUSE_MS: std::ops::Range<u64> = 100..1000;
+
+/// Makes the data folder. The user that runs the private PostgreSQL, if another one, may pass
+/// through it, and nobody may list it.
+pub(super) fn prepare_data_folder(server: &config::Server) -> anyhow::Result<()> {
+    let folder = &server.data_folder;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))
+}
+
+pub(super) fn rooms(config: &Config) -> rooms::Settings {
+    rooms::Settings {
+        server_name: config.server.name.clone(),
+        default_version: config.rooms.default_version.clone(),
+    }
+}
+
+pub(super) fn mail(config: &Config) -> MailSettings {
+    let mail = &config.mail;
+    MailSettings {
+        host: mail.host.clone(),
+        port: mail.port(),
+        encryption: match mail.encryption {
+            config::Encryption::Tls => mail::Encryption::Tls,
+            config::Encryption::StartTls => mail::Encryption::StartTls,
+            config::Encryption::None => mail::Encryption::None,
+        },
+        user: mail.user.clone(),
+        password: mail
+            .password
+            .as_ref()
+            .map(|password| Zeroizing::new(password.expose().to_owned())),
+        certificate_authorities: None,
+        timeout: mail.timeout.get(),
+        from: mail.from.clone(),
+        app_name: mail.app_name.clone(),
+        language: match mail.language {
+            config::Language::Fr => Language::French,
+            config::Language::En => Language::English,
+        },
+        support: support_contact(&config.server.support),
+        restricted_documents_notice: config.server.profile == Profile::Tchap,
+        outbox: config.server.outbox_folder(),
+    }
+}
+
+/// Whom mails name for help: the page, or the first address.
+fn support_contact(support: &config::Support) -> Option<String> {
+    let page = support.support_page.as_ref().map(ToString::to_string);
+    let mut addresses = support.admins.iter();
+    page.or_else(|| addresses.find_map(|contact| contact.email_address.clone()))
+}
+
+pub(super) fn accounts(config: &Config) -> accounts::Settings {
+    let (registration, sessions) = (&config.registration, &config.sessions);
+    let terms = registration.terms.iter().map(|terms| accounts::Terms {
+        name: terms.name.clone(),
+        version: terms.version.clone(),
+        url_fr: terms.url_fr.clone(),
+        url_en: terms.url_en.clone(),
+    });
+    accounts::Settings {
+        server_name: config.server.name.clone(),
+        public_url: config.server.public_url.clone(),
+        registration: accounts::RegistrationSettings {
+            enabled: registration.enabled,
+            open: registration.open,
+            requires_token: registration.requires_token,
+            shared_secret: registration
+                .shared_secret
+                .as_ref()
+                .map(|secret| accounts::SharedSecret::new(secret.expose())),
+            terms: terms.collect(),
+        },
+        sessions: accounts::SessionSettings {
+            password_login: sessions.password_login,
+            access_token_lifetime: sessions.access_token_lifetime.get(),
+            refresh_token_lifetime: sessions.refresh_token_lifetime.map(HumanDuration::get),
+            nonrefreshable_access_token_lifetime: sessions
+                .nonrefreshable_access_token_lifetime
+                .map(HumanDuration::get),
+        },
+        validation_lifetime: registration.validation_lifetime.get(),
+        next_link_domains: config.mail.next_link_domains.clone(),
+        pause_ms: PAUSE_MS,
+        limits: account_limits(&config.limits),
+        max_password_hashes: config.limits.max_password_hashes(),
+        hash_cost: accounts::HashCost::Recommended,
+    }
+}
+
+pub(super) fn account_limits(limits: &config::Limits) -> accounts::Limits {
+    let rate = |rate: config::Rate| {
+        limits.enabled.then_some(accounts::Rate {
+            per_second: rate.per_second,
+            burst: rate.burst,
+        })
+    };
+    accounts::Limits {
+        login_failed: rate(limits.login_failed),
+        registration: rate(limits.registration),
+        mail_per_address: rate(limits.mail_per_address),
+    }
+}
+
+pub(super) fn rate_limits(limits: &config::Limits) -> RateLimitSettings {
+    let rate = |rate: config::Rate| Rate {
+        per_second: rate.per_second,
+        burst: rate.burst,
+    };
+    RateLimitSettings {
+        enabled: limits.enabled,
+        login: rate(limits.login),
+        login_failed: rate(limits.login_failed),
+        registration: rate(limits.registration),
+        mail: rate(limits.mail_per_address),
+        message: rate(limits.message),
+        join: rate(limits.join),
+        read: rate(limits.read),
+        directory_search: rate(limits.directory_search),
+        address_lookup: rate(limits.address_lookup),
+    }
+}
+
+pub(super) fn http(limits: &config::Limits) -> HttpSettings {
+    HttpSettings {
+        max_body_bytes: limits.max_body_bytes.as_usize(),
+        request_timeout: limits.request_timeout.get(),
+        max_in_flight: usize::try_from(limits.max_requests_in_flight).unwrap_or(usize::MAX),
+        ..HttpSettings::default()
+    }
+}
+
+pub(super) fn server(limits: &config::Limits) -> ServerSettings {
+    ServerSettings {
+        max_connections: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
+        ..ServerSettings::default()
+    }
+}
+
+/// What users may change, by the policy in force.
+pub(super) fn capabilities(policy: &Policy, default_version: &RoomVersionId) -> CapabilitySettings {
+    CapabilitySettings {
+        set_displayname: policy.may_set_display_name(false, false).is_allowed(),
+        set_avatar_url: policy.may_set_avatar(false).is_allowed(),
+        // There are no endpoints for it yet.
+        change_3pid: false,
+        profile_fields: true,
+        default_room_version: default_version.clone(),
+        ..CapabilitySettings::default()
+    }
+}
+
+pub(super) fn well_known(server: &config::Server) -> WellKnown {
+    let mut documents = WellKnown::new().with_client(&server.public_url, None);
+    if let Some(name) = &server.well_known_server {
+        documents = documents.with_server(name);
+    }
+    let contacts: Vec<discover_support::Contact> =
+        server.support.admins.iter().map(contact).collect();
+    documents.with_support(&contacts, server.support.support_page.as_ref())
+}
+
+fn contact(contact: &config::Contact) -> discover_support::Contact {
+    let address = contact.email_address.clone().unwrap_or_default();
+    let mut known = discover_support::Contact::with_email_address(contact.role.clone(), address);
+    known.email_address.clone_from(&contact.email_address);
+    known.matrix_id.clone_from(&contact.matrix_id);
+    known
+}
+
+pub(super) fn home(server: &config::Server) -> Home {
+    Home {
+        server_name: server.name.to_string(),
+        homeserver_url: server.public_url.clone(),
+        profile: match server.profile {
+            Profile::Tchap => "tchap",
+            Profile::Open => "open",
+        },
+    }
+}

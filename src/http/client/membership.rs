@@ -1,0 +1,150 @@
+//! Joining, inviting, leaving, and what moderators do.
+//!
+//! Specification v1.19, client-server API, "Room membership".
+
+use axum::{Router, extract::State};
+use ruma::api::client::membership::{
+    ban_user, forget_room,
+    invite_user::{self, v3::InvitationRecipient},
+    join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
+};
+
+use crate::{
+    http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
+    rooms::{Actor, Rooms},
+};
+
+/// Every endpoint of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .endpoint(join)
+        .endpoint(join_by_id)
+        .endpoint(invite)
+        .endpoint(leave)
+        .endpoint(forget)
+        .endpoint(kick)
+        .endpoint(ban)
+        .endpoint(unban)
+}
+
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}`.
+async fn join(
+    State(state): State<AppState>,
+    request: Ruma<join_room_by_id_or_alias::v3::Request>,
+) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Join, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let room_id = state
+        .rooms
+        .join(&actor, &body.room_id_or_alias, reason)
+        .await?;
+    Ok(join_room_by_id_or_alias::v3::Response::new(room_id))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`.
+async fn join_by_id(
+    State(state): State<AppState>,
+    request: Ruma<join_room_by_id::v3::Request>,
+) -> Result<join_room_by_id::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Join, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let room_id = state
+        .rooms
+        .join(&actor, (&*body.room_id).into(), reason)
+        .await?;
+    Ok(join_room_by_id::v3::Response::new(room_id))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, by user id.
+async fn invite(
+    State(state): State<AppState>,
+    request: Ruma<invite_user::v3::Request>,
+) -> Result<invite_user::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Message, actor.user)?;
+    let body = request.body;
+    let InvitationRecipient::UserId(recipient) = body.recipient else {
+        let message = "This server does not invite by third-party identifier";
+        return Err(ApiError::invalid_param(message));
+    };
+    let reason = recipient.reason.as_deref();
+    let rooms = &state.rooms;
+    rooms
+        .invite(&actor, &body.room_id, &recipient.user_id, reason)
+        .await?;
+    Ok(invite_user::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/leave`.
+async fn leave(
+    State(rooms): State<Rooms>,
+    request: Ruma<leave_room::v3::Request>,
+) -> Result<leave_room::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    rooms.leave(&actor, &body.room_id, reason).await?;
+    Ok(leave_room::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/forget`.
+async fn forget(
+    State(rooms): State<Rooms>,
+    request: Ruma<forget_room::v3::Request>,
+) -> Result<forget_room::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    rooms.forget(&actor, &request.body.room_id).await?;
+    Ok(forget_room::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/kick`.
+async fn kick(
+    State(state): State<AppState>,
+    request: Ruma<kick_user::v3::Request>,
+) -> Result<kick_user::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Message, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let rooms = &state.rooms;
+    rooms
+        .kick(&actor, &body.room_id, &body.user_id, reason)
+        .await?;
+    Ok(kick_user::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`.
+async fn ban(
+    State(state): State<AppState>,
+    request: Ruma<ban_user::v3::Request>,
+) -> Result<ban_user::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Message, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let rooms = &state.rooms;
+    rooms
+        .ban(&actor, &body.room_id, &body.user_id, reason)
+        .await?;
+    Ok(ban_user::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/unban`.
+async fn unban(
+    State(state): State<AppState>,
+    request: Ruma<unban_user::v3::Request>,
+) -> Result<unban_user::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Message, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let rooms = &state.rooms;
+    rooms
+        .unban(&actor, &body.room_id, &body.user_id, reason)
+        .await?;
+    Ok(unban_user::v3::Response::new())
+}

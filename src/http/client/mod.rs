@@ -1,0 +1,51 @@
+//! The client-server API: one file for each of ruma's modules, each with its handlers and nothing
+//! else.
+
+mod account;
+mod account_data;
+pub(super) mod capabilities;
+mod device;
+mod directory;
+mod filter;
+mod membership;
+mod message;
+mod profile;
+mod push_rule;
+mod raw;
+mod receipt;
+mod register;
+mod room;
+mod session;
+mod state;
+mod sync;
+mod tag;
+mod typing;
+mod versions;
+
+use axum::Router;
+
+use super::{AppState, endpoint::RouterExt as _};
+
+/// All endpoints of the client-server API.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .merge(sync::routes())
+        .merge(versions::routes())
+        .merge(session::routes())
+        .merge(register::routes())
+        .merge(account::routes())
+        .merge(device::routes())
+        .merge(profile::routes())
+        .merge(room::routes())
+        .merge(membership::routes())
+        .merge(directory::routes())
+        .merge(message::routes())
+        .merge(state::routes())
+        .merge(receipt::routes())
+        .merge(typing::routes())
+        .merge(account_data::routes())
+        .merge(tag::routes())
+        .merge(filter::routes())
+        .merge(push_rule::routes())
+        .endpoint_raw(&[], capabilities::get_capabilities)
+}

@@ -1,0 +1,39 @@
+//! `GET /_matrix/client/versions`: what clients can expect of this server.
+//!
+//! Specification v1.19, client-server API, "API versions".
+
+use axum::{
+    Router,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+
+use crate::http::{AppState, error::JSON};
+
+/// The versions whose mandatory endpoints are there.
+///
+/// Clients choose paths by this list: every path of an endpoint is served, so the older ones cost
+/// nothing. Add `v1.11` together with authenticated media: clients that see it stop asking for
+/// media in any other way; the versions before it need nothing of their own that v1.11 does not.
+const VERSIONS: &[&str] = &[
+    "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1",
+];
+
+/// The unstable features that are there. Add `org.matrix.simplified_msc3575` together with sliding
+/// sync.
+const UNSTABLE_FEATURES: &[&str] = &[];
+
+pub(super) fn routes() -> Router<AppState> {
+    let features = UNSTABLE_FEATURES
+        .iter()
+        .map(|feature| ((*feature).to_owned(), true.into()));
+    let features: serde_json::Map<_, _> = features.collect();
+    let document = json!({ "versions": VERSIONS, "unstable_features": features });
+    let document = bytes::Bytes::from(document.to_string());
+    // The same for everybody: a token is not looked at, so that a client with an old one can still
+    // find out how to log in.
+    let versions = async move || -> Response { ([(CONTENT_TYPE, JSON)], document).into_response() };
+    Router::new().route("/_matrix/client/versions", get(versions))
+}

@@ -1,0 +1,137 @@
+//! The pages that links in mails lead to.
+//!
+//! Opening the link of a registration proves its address. The link of a new password only asks,
+//! and a form proves: programs that read mails open links. Both work as often as they are used.
+
+use std::sync::Arc;
+
+use axum::{
+    Form, Router,
+    extract::{Query, State},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::{
+    AppState,
+    error::ApiError,
+    html::{language, page, private},
+};
+use crate::{
+    accounts::{Accounts, LinkSecrets},
+    pages::Pages,
+    store::threepids::Purpose,
+};
+
+/// Where the link of a registration leads.
+const REGISTRATION: &str = "/_matrix/client/unstable/registration/email/submit_token";
+/// Where the link of a new password leads.
+const PASSWORD: &str = "/_synapse/client/password_reset/email/submit_token";
+
+/// The routes of links in mails, to be given to [`router`](super::router).
+pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
+    let (opened, asked, confirmed) = (Arc::clone(pages), Arc::clone(pages), Arc::clone(pages));
+    let open = async move |State(accounts): State<Accounts>,
+                           headers: HeaderMap,
+                           Query(link): Query<Link>| {
+        open_registration(&accounts, &opened, &headers, link).await
+    };
+    let ask = async move |State(accounts): State<Accounts>,
+                          headers: HeaderMap,
+                          Query(link): Query<Link>| {
+        ask_password(&accounts, &asked, &headers, link).await
+    };
+    let confirm = async move |State(accounts): State<Accounts>,
+                              headers: HeaderMap,
+                              Form(link): Form<Link>| {
+        confirm_password(&accounts, &confirmed, &headers, link).await
+    };
+    Router::new()
+        .route(REGISTRATION, get(open))
+        .route(PASSWORD, get(ask).post(confirm))
+}
+
+/// What a link carries. What is missing is as good as wrong.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Link {
+    sid: String,
+    client_secret: String,
+    token: String,
+}
+
+impl From<Link> for LinkSecrets {
+    fn from(link: Link) -> Self {
+        Self {
+            sid: link.sid,
+            client_secret: link.client_secret,
+            token: link.token,
+        }
+    }
+}
+
+async fn open_registration(
+    accounts: &Accounts,
+    pages: &Pages,
+    headers: &HeaderMap,
+    link: Link,
+) -> Result<Response, ApiError> {
+    let language = language(headers);
+    let opened = accounts
+        .open_link(Purpose::Registration, &link.into())
+        .await?;
+    Ok(match opened {
+        None => page(pages, pages.link_invalid(language)),
+        Some(opened) => match opened.next_link {
+            Some(next) => private(found(&next)),
+            None => page(pages, pages.address_confirmed(language)),
+        },
+    })
+}
+
+async fn ask_password(
+    accounts: &Accounts,
+    pages: &Pages,
+    headers: &HeaderMap,
+    link: Link,
+) -> Result<Response, ApiError> {
+    let language = language(headers);
+    let secrets = LinkSecrets::from(link);
+    if !accounts.is_link_good(Purpose::Password, &secrets).await? {
+        return Ok(page(pages, pages.link_invalid(language)));
+    }
+    let fields = [
+        ("sid", secrets.sid.as_str()),
+        ("client_secret", secrets.client_secret.as_str()),
+        ("token", secrets.token.as_str()),
+    ];
+    // Relative, so that it also fits where a proxy puts something before the path.
+    let form = pages.password_reset_confirm("submit_token", &fields, language);
+    Ok(page(pages, form))
+}
+
+/// The browser stays here: pages let their forms lead to this server only, and a client that
+/// waits asks by itself.
+async fn confirm_password(
+    accounts: &Accounts,
+    pages: &Pages,
+    headers: &HeaderMap,
+    link: Link,
+) -> Result<Response, ApiError> {
+    let language = language(headers);
+    let opened = accounts.open_link(Purpose::Password, &link.into()).await?;
+    Ok(match opened {
+        None => page(pages, pages.link_invalid(language)),
+        Some(_) => page(pages, pages.password_reset_done(language)),
+    })
+}
+
+/// 302, as clients expect.
+fn found(target: &str) -> Response {
+    let mut response = Redirect::to(target).into_response();
+    *response.status_mut() = StatusCode::FOUND;
+    response
+}

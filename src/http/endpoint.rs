@@ -1,0 +1,350 @@
+//! The bridge between ruma's endpoint types and axum.
+//!
+//! A handler takes one service and one typed request, and returns the endpoint's typed response.
+//! Its path, method and authentication come from ruma's metadata, so they are written nowhere else.
+//!
+//! A request runs through here as: path arguments, credentials, rate limit, body, ruma's parsing,
+//! handler, ruma's serialization. What does not depend on the endpoint's type stands in functions
+//! without type parameters, since all else is compiled once for each endpoint.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, FromRequestParts as _, RawPathParams, Request, State},
+    handler::Handler,
+    response::{IntoResponse as _, Response},
+    routing::{MethodFilter, on},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, header::USER_AGENT};
+use ruma::api::{
+    IncomingRequest, OutgoingResponse, OutgoingResponseExt as _,
+    error::{DeserializationError, IntoHttpError},
+    path_builder::PathBuilder as _,
+};
+use serde_json::error::Category;
+
+use super::{
+    AppState, auth::Authenticate, body, error::ApiError, peer::ClientAddress, rate_limit::Kind,
+};
+use crate::store::UserNid;
+
+/// A parsed and authenticated request.
+pub struct Ruma<R: IncomingRequest>
+where
+    R::Authentication: Authenticate,
+{
+    /// Who sent it: its type follows the endpoint's authentication scheme.
+    pub sender: <R::Authentication as Authenticate>::Sender,
+    /// The endpoint's own request type.
+    pub body: R,
+    /// What is known of the program that sent it.
+    pub client: ClientInfo,
+}
+
+/// What is known of the program that sent a request.
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// Its address, also behind trusted proxies.
+    pub address: IpAddr,
+    user_agent: Option<HeaderValue>,
+}
+
+impl ClientInfo {
+    /// What it calls itself.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.user_agent.as_ref()?.to_str().ok()
+    }
+}
+
+/// Adds Matrix endpoints to a router.
+pub trait RouterExt: Sized {
+    /// Routes every path of `R` to `handler`.
+    #[must_use]
+    fn endpoint<S, R, F>(self, handler: fn(State<S>, Ruma<R>) -> F) -> Self
+    where
+        S: FromRef<AppState> + Send + 'static,
+        R: IncomingRequest + Send + 'static,
+        R::Authentication: Authenticate,
+        R::OutgoingResponse: Send,
+        F: Future<Output = Result<R::OutgoingResponse, ApiError>> + Send + 'static,
+    {
+        self.endpoint_also(&[], handler)
+    }
+
+    /// The same, and routes `paths` there too: paths that ruma parses and does not list, such as
+    /// the one of a state event with an empty state key.
+    #[must_use]
+    fn endpoint_also<S, R, F>(
+        self,
+        paths: &[&'static str],
+        handler: fn(State<S>, Ruma<R>) -> F,
+    ) -> Self
+    where
+        S: FromRef<AppState> + Send + 'static,
+        R: IncomingRequest + Send + 'static,
+        R::Authentication: Authenticate,
+        R::OutgoingResponse: Send,
+        F: Future<Output = Result<R::OutgoingResponse, ApiError>> + Send + 'static;
+
+    /// Routes every path of `R`, and `paths`, to a handler that writes its answer itself: for
+    /// answers that are kept as bytes, or streamed.
+    #[must_use]
+    fn endpoint_raw<S, R, F>(
+        self,
+        paths: &[&'static str],
+        handler: fn(State<S>, Ruma<R>) -> F,
+    ) -> Self
+    where
+        S: FromRef<AppState> + Send + 'static,
+        R: IncomingRequest + Send + 'static,
+        R::Authentication: Authenticate,
+        F: Future<Output = Result<Response, ApiError>> + Send + 'static;
+}
+
+impl RouterExt for Router<AppState> {
+    fn endpoint_also<S, R, F>(
+        self,
+        paths: &[&'static str],
+        handler: fn(State<S>, Ruma<R>) -> F,
+    ) -> Self
+    where
+        S: FromRef<AppState> + Send + 'static,
+        R: IncomingRequest + Send + 'static,
+        R::Authentication: Authenticate,
+        R::OutgoingResponse: Send,
+        F: Future<Output = Result<R::OutgoingResponse, ApiError>> + Send + 'static,
+    {
+        let call = move |state: AppState, request: Request| -> BoxFuture<'static, Response> {
+            Box::pin(async move {
+                let request = match parse::<R>(&state, request).await {
+                    Ok(request) => request,
+                    Err(error) => return error.into_response(),
+                };
+                match handler(State(S::from_ref(&state)), request).await {
+                    Ok(response) => serialize(response),
+                    Err(error) => error.into_response(),
+                }
+            })
+        };
+        mount::<R>(self, paths, &Endpoint(Arc::new(call)))
+    }
+
+    fn endpoint_raw<S, R, F>(
+        self,
+        paths: &[&'static str],
+        handler: fn(State<S>, Ruma<R>) -> F,
+    ) -> Self
+    where
+        S: FromRef<AppState> + Send + 'static,
+        R: IncomingRequest + Send + 'static,
+        R::Authentication: Authenticate,
+        F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+    {
+        let call = move |state: AppState, request: Request| -> BoxFuture<'static, Response> {
+            Box::pin(async move {
+                let request = match parse::<R>(&state, request).await {
+                    Ok(request) => request,
+                    Err(error) => return error.into_response(),
+                };
+                let answer = handler(State(S::from_ref(&state)), request).await;
+                answer.unwrap_or_else(ApiError::into_response)
+            })
+        };
+        mount::<R>(self, paths, &Endpoint(Arc::new(call)))
+    }
+}
+
+/// A handler with its types forgotten, so that axum's own code is compiled once for all endpoints.
+#[derive(Clone)]
+struct Endpoint(Arc<dyn Fn(AppState, Request) -> BoxFuture<'static, Response> + Send + Sync>);
+
+impl Handler<(), AppState> for Endpoint {
+    type Future = BoxFuture<'static, Response>;
+
+    fn call(self, request: Request, state: AppState) -> Self::Future {
+        (self.0)(state, request)
+    }
+}
+
+/// The last module of ruma's type that is no version: `whoami` of `…::account::whoami::v3::Request`.
+fn name(request: &'static str) -> &'static str {
+    let modules = request.rsplit("::").skip(1);
+    let is_version = |module: &str| {
+        let rest = module.trim_start_matches("unstable_").strip_prefix('v');
+        module == "unstable"
+            || rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    modules
+        .into_iter()
+        .find(|module| !is_version(module))
+        .unwrap_or(request)
+}
+
+fn mount<R: IncomingRequest>(
+    router: Router<AppState>,
+    more: &[&'static str],
+    endpoint: &Endpoint,
+) -> Router<AppState> {
+    let listed = R::PATH_BUILDER;
+    let mut paths = listed.all_paths().chain(more.iter().copied());
+    mount_at(router, &R::METHOD, &mut paths, endpoint)
+}
+
+fn mount_at(
+    router: Router<AppState>,
+    method: &Method,
+    paths: &mut dyn Iterator<Item = &'static str>,
+    endpoint: &Endpoint,
+) -> Router<AppState> {
+    let Ok(method) = MethodFilter::try_from(method.clone()) else {
+        unreachable!("Matrix uses standard methods only")
+    };
+    paths.fold(router, |router, path| {
+        router.route(path, on(method, endpoint.clone()))
+    })
+}
+
+async fn parse<R>(state: &AppState, request: Request) -> Result<Ruma<R>, ApiError>
+where
+    R: IncomingRequest,
+    R::Authentication: Authenticate,
+{
+    let Opened {
+        head,
+        body,
+        path,
+        client,
+    } = open(state, request).await?;
+    tracing::Span::current().record("endpoint", name(std::any::type_name::<R>()));
+    let sender = match admit::<R>(state, &head, &client).await {
+        Ok(sender) => sender,
+        Err(error) => {
+            body::drain(body, state.settings.body_timeout).await;
+            return Err(error);
+        }
+    };
+    let bytes = read(state, body).await?;
+    let path: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+    let request = head.map(|()| bytes.as_ref());
+    let body = convert(request, &path)?;
+    Ok(Ruma {
+        sender,
+        body,
+        client,
+    })
+}
+
+/// Who sends this, if they may send anything now.
+async fn admit<R>(
+    state: &AppState,
+    head: &http::Request<()>,
+    client: &ClientInfo,
+) -> Result<<R::Authentication as Authenticate>::Sender, ApiError>
+where
+    R: IncomingRequest,
+    R::Authentication: Authenticate,
+{
+    let sender = R::Authentication::authenticate(head, state).await?;
+    if R::RATE_LIMITED {
+        limit(state, R::Authentication::user(&sender), client)?;
+    }
+    Ok(sender)
+}
+
+/// Makes it one of ruma's types.
+///
+/// Some of ruma's parsers panic on JSON of another shape (`login::v3::LoginInfo` without `type`
+/// does in 0.25): that is the client's mistake, like any other wrong shape.
+fn convert<R: IncomingRequest>(
+    request: http::Request<&[u8]>,
+    path: &[&str],
+) -> Result<R, ApiError> {
+    let convert = || R::try_from_http_request_inner(request, path);
+    match catch_unwind(AssertUnwindSafe(convert)) {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(refuse(&error)),
+        Err(_) => Err(ApiError::bad_json("Bad JSON: something is missing")),
+    }
+}
+
+/// A request whose body was not read yet.
+struct Opened {
+    head: http::Request<()>,
+    body: Body,
+    path: RawPathParams,
+    client: ClientInfo,
+}
+
+async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let Ok(path) = RawPathParams::from_request_parts(&mut parts, &()).await else {
+        body::drain(body, state.settings.body_timeout).await;
+        return Err(ApiError::invalid_param("The path is not UTF-8"));
+    };
+    let client = ClientInfo {
+        address: ClientAddress::of(&parts.extensions),
+        user_agent: parts.headers.get(USER_AGENT).cloned(),
+    };
+    Ok(Opened {
+        head: http::Request::from_parts(parts, ()),
+        body,
+        path,
+        client,
+    })
+}
+
+/// The limit of every endpoint that the specification calls rate-limited. Handlers ask for the
+/// tighter ones of their own.
+fn limit(state: &AppState, user: Option<UserNid>, client: &ClientInfo) -> Result<(), ApiError> {
+    match user {
+        Some(user) => state.limits.check_user(Kind::Read, user),
+        None => state.limits.check_address(Kind::Read, client.address),
+    }
+}
+
+async fn read(state: &AppState, body: Body) -> Result<Bytes, ApiError> {
+    let settings = &state.settings;
+    body::read_json(body, settings.max_body_bytes, settings.body_timeout).await
+}
+
+/// Why ruma could not make a request of it.
+fn refuse(error: &DeserializationError) -> ApiError {
+    match error {
+        DeserializationError::Json(json) => match json.classify() {
+            Category::Syntax | Category::Eof | Category::Io => {
+                ApiError::not_json(format!("Not JSON: {error}"))
+            }
+            Category::Data => ApiError::bad_json(format!("Bad JSON: {error}")),
+        },
+        // Path arguments end here too: both come as serde's plain error.
+        DeserializationError::Query(query) => {
+            let text = query.to_string();
+            if text.starts_with("missing field") {
+                ApiError::missing_param(text)
+            } else {
+                ApiError::invalid_param(text)
+            }
+        }
+        _ => ApiError::invalid_param(error.to_string()),
+    }
+}
+
+fn serialize<T: OutgoingResponse>(response: T) -> Response {
+    finish(response.try_into_http_response::<Vec<u8>>())
+}
+
+fn finish(response: Result<http::Response<Vec<u8>>, IntoHttpError>) -> Response {
+    match response {
+        Ok(response) => response.map(Body::from),
+        Err(error) => ApiError::internal(&error).into_response(),
+    }
+}

@@ -1,0 +1,90 @@
+//! How the accounts service's refusals look to clients.
+
+use http::StatusCode;
+use ruma::api::error::ErrorCode;
+
+use super::ApiError;
+use crate::{
+    accounts::Error,
+    mail::MailError,
+    policy::{Message, Violation},
+};
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
+        const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+        match error {
+            Error::MissingParam(field) => {
+                Self::missing_param(format!("Missing parameter: {field}"))
+            }
+            Error::InvalidParam(message) => Self::invalid_param(message),
+            Error::UnknownLoginType => Self::bad_request("This kind of login is not offered"),
+            Error::UnknownToken { soft_logout } => Self::unknown_token(soft_logout),
+            Error::InteractiveAuth(info) => match serde_json::to_value(info) {
+                Ok(body) => Self::interactive(body),
+                Err(error) => Self::internal(&error),
+            },
+            Error::Forbidden(message) => Self::forbidden(message),
+            Error::Deactivated => Self::new(
+                FORBIDDEN,
+                ErrorCode::UserDeactivated,
+                "The account is deactivated",
+            ),
+            Error::Denied(violation) => violation.into(),
+            Error::UserInUse => {
+                Self::new(BAD_REQUEST, ErrorCode::UserInUse, "The user name is taken")
+            }
+            Error::ThreepidInUse => Self::new(
+                BAD_REQUEST,
+                ErrorCode::ThreepidInUse,
+                "The address belongs to an account already",
+            ),
+            Error::ThreepidNotFound => Self::new(
+                BAD_REQUEST,
+                ErrorCode::ThreepidNotFound,
+                "No account has this address",
+            ),
+            Error::NotFound(message) => Self::not_found(message),
+            Error::ProfileTooLarge => Self::new(
+                BAD_REQUEST,
+                "M_PROFILE_TOO_LARGE",
+                "The profile would be too large",
+            ),
+            Error::KeyTooLarge => Self::new(
+                BAD_REQUEST,
+                "M_KEY_TOO_LARGE",
+                "The name of the field is too long",
+            ),
+            Error::LimitExceeded { retry_after } => Self::limit_exceeded(retry_after),
+            Error::Hashing(_) => Self::internal(&error),
+            Error::Store(error) => error.into(),
+            Error::Mail(error) => error.into(),
+        }
+    }
+}
+
+/// The two sentences go along, since clients show them.
+impl From<Violation> for ApiError {
+    fn from(violation: Violation) -> Self {
+        let kind = violation.kind;
+        let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::FORBIDDEN);
+        let Message { fr, en } = violation.message;
+        Self::new(status, kind.errcode(), en)
+            .with("fr.gouv.tchap.reason", violation.reason)
+            .with("fr.gouv.tchap.message", fr.into_owned())
+    }
+}
+
+impl From<MailError> for ApiError {
+    fn from(error: MailError) -> Self {
+        match &error {
+            MailError::Refused { .. } => Self::invalid_param("No mail can be sent to this address"),
+            MailError::Invalid(_) => Self::internal(&error),
+            MailError::Unavailable(_) => {
+                tracing::error!(%error, cause = ?std::error::Error::source(&error), "a mail cannot be sent");
+                Self::unavailable()
+            }
+        }
+    }
+}

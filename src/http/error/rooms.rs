@@ -1,0 +1,60 @@
+//! How the rooms service's refusals look to clients.
+
+use http::StatusCode;
+use ruma::api::error::ErrorCode;
+
+use super::ApiError;
+use crate::{
+    event::{BuildError, EventError},
+    rooms::Error,
+};
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::UnknownRoom
+            | Error::UnknownEvent
+            | Error::UnknownState
+            | Error::UnknownAlias
+            | Error::UnknownUser
+            | Error::NotFound(_)
+            | Error::Unreachable => Self::not_found(message),
+            Error::NotJoined | Error::Forbidden(_) => Self::forbidden(message),
+            Error::Denied(violation) => violation.into(),
+            Error::Event(error) => event(&error),
+            Error::TooLarge(_) => Self::too_large(message),
+            Error::ServerManaged => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadJson, message)
+            }
+            Error::Invalid(_) => Self::invalid_param(message),
+            Error::BadJson(_) | Error::BadContent(_) => Self::bad_json(message),
+            Error::InvalidRoomState(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::InvalidRoomState,
+                message,
+            ),
+            Error::NotLeft => Self::bad_request(message),
+            Error::UnsupportedVersion(_) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::UnsupportedRoomVersion,
+                message,
+            ),
+            Error::AliasTaken => Self::new(StatusCode::BAD_REQUEST, ErrorCode::RoomInUse, message),
+            Error::BadAlias(_) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadAlias, message),
+            Error::Busy => Self::unavailable(),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+fn event(error: &EventError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        EventError::Refused(_) => ApiError::forbidden(message),
+        EventError::Build(BuildError::TooLarge(_) | BuildError::FieldTooLong(_)) => {
+            ApiError::too_large(message)
+        }
+        EventError::Build(_) => ApiError::bad_json(message),
+    }
+}

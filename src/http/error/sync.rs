@@ -1,0 +1,15 @@
+//! How the sync service's refusals look to clients.
+
+use super::ApiError;
+use crate::sync::Error;
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownFilter => Self::invalid_param("Unknown filter"),
+            Error::InvalidToken(_) => Self::invalid_param("Not a sync token"),
+            Error::Rooms(error) => error.into(),
+            Error::Store(error) => error.into(),
+        }
+    }
+}

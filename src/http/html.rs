@@ -1,0 +1,41 @@
+//! Pages as answers: the language, and the headers that keep a page to itself.
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{
+        ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+use crate::{
+    language::Language,
+    pages::{Page, Pages},
+};
+
+/// The language that the browser likes best.
+pub(super) fn language(headers: &HeaderMap) -> Language {
+    let header = headers.get(ACCEPT_LANGUAGE);
+    Language::from_accept_language(header.and_then(|value| value.to_str().ok()))
+}
+
+/// A page as an answer.
+pub(super) fn page(pages: &Pages, page: Page) -> Response {
+    let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Html(page.html)).into_response();
+    let policy = pages.content_security_policy().clone();
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, policy);
+    private(response)
+}
+
+/// The address of a page may hold secrets: it is not kept, and not told to the next page.
+pub(super) fn private(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

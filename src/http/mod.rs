@@ -1,0 +1,212 @@
+//! HTTP: parses requests, asks one service, and formats what it answers.
+//!
+//! A request passes `layers`, which concern every route, then the bridge in [`endpoint`], which
+//! authenticates it and makes it one of ruma's types, then a handler, which asks one service. A
+//! handler's error becomes an answer in [`error`].
+
+mod auth;
+mod body;
+mod client;
+pub mod development;
+pub mod email_links;
+pub mod endpoint;
+pub mod error;
+pub mod health;
+mod html;
+mod identity;
+mod layers;
+pub mod metrics;
+mod peer;
+pub mod rate_limit;
+pub mod server;
+mod settings;
+mod synapse_admin;
+pub mod well_known;
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    response::Response,
+    routing::get,
+};
+use http::HeaderMap;
+use ipnet::IpNet;
+use url::Url;
+
+pub use self::{
+    auth::Authenticate,
+    client::capabilities::{Capabilities, CapabilitySettings},
+    endpoint::{ClientInfo, RouterExt, Ruma},
+    error::ApiError,
+    health::Readiness,
+    metrics::{MetricsText, RequestObserver},
+    rate_limit::{Kind, Rate, RateLimitSettings, RateLimits, RefusalObserver},
+    server::{Server, ServerSettings},
+    settings::HttpSettings,
+    well_known::WellKnown,
+};
+use crate::{
+    accounts::Accounts,
+    pages::{self, Pages},
+    random::Random,
+    rooms::Rooms,
+    sync::Sync,
+};
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    gates: layers::Gates,
+}
+
+/// The services that handlers ask, one field each, and what the layers need.
+pub struct Services {
+    /// Accounts, sessions and devices.
+    pub accounts: Accounts,
+    /// Rooms and their events.
+    pub rooms: Rooms,
+    /// What clients missed.
+    pub sync: Sync,
+    /// How often somebody may do something.
+    pub limits: RateLimits,
+    /// Bounds of requests and answers.
+    pub settings: HttpSettings,
+    /// Where request ids come from.
+    pub random: Random,
+    /// Told of each answer.
+    pub observer: RequestObserver,
+    /// What must be well for the process to serve.
+    pub readiness: Readiness,
+    /// Writes the measures.
+    pub metrics: MetricsText,
+    /// The documents under `/.well-known/matrix`.
+    pub well_known: WellKnown,
+    /// What users may change.
+    pub capabilities: Capabilities,
+    /// Renders the pages that people see.
+    pub pages: Arc<Pages>,
+    /// What the page at `/` says.
+    pub home: Home,
+}
+
+/// What the page at `/` says of the server.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The server's name in user ids.
+    pub server_name: String,
+    /// Where clients reach the server.
+    pub homeserver_url: Url,
+    /// The name of the policy's profile.
+    pub profile: &'static str,
+}
+
+/// What one listener serves.
+#[derive(Clone, Debug, Default)]
+pub struct ApiSelection {
+    /// The client-server API, the well-known documents and the home page.
+    pub client: bool,
+    /// Whether the process lives and is ready.
+    pub health: bool,
+    /// Measures for Prometheus.
+    pub metrics: bool,
+    /// The networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl AppState {
+    /// Wraps the services.
+    pub fn new(services: Services) -> Self {
+        let settings = &services.settings;
+        let gates = layers::Gates::new(settings.max_in_flight, settings.max_long_polls);
+        Self(Arc::new(Inner { services, gates }))
+    }
+
+    /// How many more requests, and how many more long polls, would be let in.
+    pub fn free_places(&self) -> (usize, usize) {
+        self.0.gates.free()
+    }
+
+    fn gates(&self) -> &layers::Gates {
+        &self.0.gates
+    }
+}
+
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0.services
+    }
+}
+
+/// Lets a handler take one service as `State<Service>`.
+macro_rules! service {
+    ($($field:ident: $service:ty),* $(,)?) => {$(
+        impl FromRef<AppState> for $service {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    )*};
+}
+
+service! {
+    accounts: Accounts,
+    capabilities: Capabilities,
+    limits: RateLimits,
+    rooms: Rooms,
+    sync: Sync,
+}
+
+/// All that one listener serves: what is selected, and the routes of `more`, such as pages.
+pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -> Router {
+    let mut router = more;
+    if serves.client {
+        router = router
+            .merge(client::routes())
+            .merge(identity::routes())
+            .merge(synapse_admin::routes())
+            .merge(well_known::routes())
+            .route("/", get(home));
+    }
+    router = router
+        .fallback(no_such_endpoint)
+        .method_not_allowed_fallback(method_not_allowed);
+    let mut router = layers::wrap(router, state, &serves.trusted_proxies);
+    // Asked by machines on the inside, also when the server is too busy for anybody else.
+    if serves.health {
+        router = router.merge(health::routes());
+    }
+    if serves.metrics {
+        router = router.merge(metrics::routes());
+    }
+    router.with_state(state.clone())
+}
+
+async fn no_such_endpoint(State(state): State<AppState>, body: Body) -> ApiError {
+    body::drain(body, state.settings.body_timeout).await;
+    ApiError::no_such_endpoint()
+}
+
+async fn method_not_allowed(State(state): State<AppState>, body: Body) -> ApiError {
+    body::drain(body, state.settings.body_timeout).await;
+    ApiError::method_not_allowed()
+}
+
+async fn home(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    let home = &state.home;
+    let said = pages::Home {
+        server_name: &home.server_name,
+        homeserver_url: home.homeserver_url.as_str().trim_end_matches('/'),
+        version: env!("CARGO_PKG_VERSION"),
+        profile: home.profile,
+    };
+    let page = state.pages.home(&said, html::language(&headers));
+    html::page(&state.pages, page)
+}

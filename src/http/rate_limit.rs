@@ -1,0 +1,439 @@
+//! How often somebody may do something.
+//!
+//! One bucket for each kind of action and each user, address or text: it holds `burst` and refills
+//! all the time. Buckets are kept in one bounded cache, the least recently used go first; a bucket
+//! that nobody touched for an hour is full again, or as good as full, and is forgotten.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use governor::{
+    NotUntil, Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
+    state::StateStore,
+};
+use moka::{policy::EvictionPolicy, sync::Cache};
+
+use super::error::ApiError;
+use crate::{clock::SharedClock, store::UserNid};
+
+/// How long an untouched bucket is remembered.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// How many buckets are remembered.
+const MAX_BUCKETS: u64 = 100_000;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Tries to log in, per address.
+    Login,
+    /// Failed tries to log in, per account.
+    LoginFailed,
+    /// New accounts, per address.
+    Registration,
+    /// Mails asked for, per e-mail address.
+    Mail,
+    /// Events sent, per user.
+    Message,
+    /// Rooms joined, per user.
+    Join,
+    /// Every request that the specification calls rate-limited, per user, or per address where
+    /// there is no user. The bridge asks for this one itself.
+    Read,
+    /// Searches for people and rooms, per user.
+    DirectorySearch,
+    /// E-mail addresses looked up, per user.
+    AddressLookup,
+}
+
+impl Kind {
+    /// The kind's name in measures and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::LoginFailed => "login_failed",
+            Self::Registration => "registration",
+            Self::Mail => "mail_per_address",
+            Self::Message => "message",
+            Self::Join => "join",
+            Self::Read => "read",
+            Self::DirectorySearch => "directory_search",
+            Self::AddressLookup => "address_lookup",
+        }
+    }
+}
+
+/// Told of each request that a limit refused.
+pub type RefusalObserver = Arc<dyn Fn(Kind) + Send + Sync>;
+
+/// How often something may be done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// How many per second, in the long run. Not above 0: the bucket never refills.
+    pub per_second: f64,
+    /// How many at once; 0 counts as 1.
+    pub burst: u32,
+}
+
+/// The rates of all kinds.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each field is the kind of its name")]
+pub struct RateLimitSettings {
+    /// Whether anything is limited.
+    pub enabled: bool,
+    pub login: Rate,
+    pub login_failed: Rate,
+    pub registration: Rate,
+    pub mail: Rate,
+    pub message: Rate,
+    pub join: Rate,
+    pub read: Rate,
+    pub directory_search: Rate,
+    pub address_lookup: Rate,
+}
+
+impl Default for RateLimitSettings {
+    fn default() -> Self {
+        let rate = |per_second, burst| Rate { per_second, burst };
+        Self {
+            enabled: true,
+            login: rate(0.5, 20),
+            login_failed: rate(0.17, 3),
+            registration: rate(0.17, 10),
+            mail: rate(0.002, 3),
+            message: rate(2.0, 15),
+            join: rate(0.2, 10),
+            read: rate(50.0, 500),
+            directory_search: rate(1.0, 10),
+            address_lookup: rate(1.0, 20),
+        }
+    }
+}
+
+/// The buckets. Cheap to clone.
+#[derive(Clone)]
+pub struct RateLimits(Arc<Inner>);
+
+struct Inner {
+    clock: SharedClock,
+    hasher: RandomState,
+    observer: RefusalObserver,
+    limiters: ArcSwap<Limiters>,
+}
+
+impl RateLimits {
+    /// Buckets that are all full.
+    pub fn new(settings: &RateLimitSettings, clock: SharedClock) -> Self {
+        Self::observed(settings, clock, Arc::new(|_| ()))
+    }
+
+    /// The same, with somebody who is told of refusals.
+    pub fn observed(
+        settings: &RateLimitSettings,
+        clock: SharedClock,
+        observer: RefusalObserver,
+    ) -> Self {
+        let limiters = Limiters::new(settings, &clock);
+        Self(Arc::new(Inner {
+            clock,
+            hasher: RandomState::new(),
+            observer,
+            limiters: ArcSwap::from_pointee(limiters),
+        }))
+    }
+
+    /// Takes new rates. All buckets are full again.
+    pub fn reload(&self, settings: &RateLimitSettings) {
+        let limiters = Limiters::new(settings, &self.0.clock);
+        self.0.limiters.store(Arc::new(limiters));
+    }
+
+    /// Takes one from a user's bucket, or says how long to wait (429 `M_LIMIT_EXCEEDED`).
+    pub fn check_user(&self, kind: Kind, user: UserNid) -> Result<(), ApiError> {
+        self.take(kind, Subject::User(user))
+    }
+
+    /// Takes one from an address's bucket. The addresses of an IPv6 /64 share one.
+    pub fn check_address(&self, kind: Kind, address: IpAddr) -> Result<(), ApiError> {
+        self.take(kind, Subject::address(address))
+    }
+
+    /// Takes one from the bucket of a text, such as an e-mail address or the name that somebody
+    /// tries to log in with. Only its hash is kept.
+    pub fn check_text(&self, kind: Kind, text: &str) -> Result<(), ApiError> {
+        self.take(kind, Subject::Text(self.0.hasher.hash_one(text)))
+    }
+
+    /// The same without taking: for actions of which only failures count.
+    pub fn peek_text(&self, kind: Kind, text: &str) -> Result<(), ApiError> {
+        let subject = Subject::Text(self.0.hasher.hash_one(text));
+        self.ask(&Key {
+            kind,
+            subject,
+            take: false,
+        })
+    }
+
+    fn take(&self, kind: Kind, subject: Subject) -> Result<(), ApiError> {
+        self.ask(&Key {
+            kind,
+            subject,
+            take: true,
+        })
+    }
+
+    fn ask(&self, key: &Key) -> Result<(), ApiError> {
+        let limiters = self.0.limiters.load();
+        if !limiters.enabled {
+            return Ok(());
+        }
+        let clock = Time(Arc::clone(&self.0.clock));
+        let answer = limiters.of(key.kind).check_key(key);
+        answer.map_err(|until: NotUntil<Duration>| {
+            (self.0.observer)(key.kind);
+            ApiError::limit_exceeded(until.wait_time_from(clock.now()))
+        })
+    }
+}
+
+impl std::fmt::Debug for RateLimits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RateLimits")
+    }
+}
+
+type Limiter = RateLimiter<Key, Buckets, Time, NoOpMiddleware<Duration>>;
+
+struct Limiters {
+    enabled: bool,
+    login: Limiter,
+    login_failed: Limiter,
+    registration: Limiter,
+    mail: Limiter,
+    message: Limiter,
+    join: Limiter,
+    read: Limiter,
+    directory_search: Limiter,
+    address_lookup: Limiter,
+}
+
+impl Limiters {
+    fn new(settings: &RateLimitSettings, clock: &SharedClock) -> Self {
+        let buckets = Buckets::new();
+        let limiter =
+            |rate: Rate| RateLimiter::new(quota(rate), buckets.clone(), Time(Arc::clone(clock)));
+        Self {
+            enabled: settings.enabled,
+            login: limiter(settings.login),
+            login_failed: limiter(settings.login_failed),
+            registration: limiter(settings.registration),
+            mail: limiter(settings.mail),
+            message: limiter(settings.message),
+            join: limiter(settings.join),
+            read: limiter(settings.read),
+            directory_search: limiter(settings.directory_search),
+            address_lookup: limiter(settings.address_lookup),
+        }
+    }
+
+    fn of(&self, kind: Kind) -> &Limiter {
+        match kind {
+            Kind::Login => &self.login,
+            Kind::LoginFailed => &self.login_failed,
+            Kind::Registration => &self.registration,
+            Kind::Mail => &self.mail,
+            Kind::Message => &self.message,
+            Kind::Join => &self.join,
+            Kind::Read => &self.read,
+            Kind::DirectorySearch => &self.directory_search,
+            Kind::AddressLookup => &self.address_lookup,
+        }
+    }
+}
+
+fn quota(rate: Rate) -> Quota {
+    let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+    // A year is as long as never, and keeps the sums of nanoseconds within 64 bits.
+    let never = Duration::from_hours(365 * 24);
+    let least = Duration::from_nanos(1);
+    let period = Duration::try_from_secs_f64(1.0 / rate.per_second)
+        .map_or(never, |period| period.clamp(least, never));
+    Quota::with_period(period)
+        .unwrap_or_else(|| Quota::per_second(burst))
+        .allow_burst(burst)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Subject {
+    User(UserNid),
+    Address(IpAddr),
+    Text(u64),
+}
+
+impl Subject {
+    fn address(address: IpAddr) -> Self {
+        // Whoever has one address of a /64 has all of them.
+        Self::Address(match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                IpAddr::V6(network.into())
+            }
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    kind: Kind,
+    subject: Subject,
+    /// Whether to take from the bucket, or only look.
+    take: bool,
+}
+
+/// When each bucket is full again, in nanoseconds since its limiter was made; 0: it is full.
+#[derive(Clone)]
+struct Buckets(Cache<(Kind, Subject), Arc<AtomicU64>>);
+
+impl Buckets {
+    fn new() -> Self {
+        let cache = Cache::builder()
+            .max_capacity(MAX_BUCKETS)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(IDLE)
+            .build();
+        Self(cache)
+    }
+}
+
+impl StateStore for Buckets {
+    type Key = Key;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Key, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let at = (key.kind, key.subject);
+        let bucket = self.0.get_with(at, Arc::default);
+        let mut before = bucket.load(Ordering::Acquire);
+        loop {
+            let full_at = (before != 0).then(|| Nanos::new(before));
+            let (outcome, after) = measure(full_at)?;
+            if !key.take {
+                return Ok(outcome);
+            }
+            match bucket.compare_exchange_weak(
+                before,
+                after.as_u64(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(outcome),
+                Err(changed) => before = changed,
+            }
+        }
+    }
+}
+
+/// The program's clock, as governor reads it.
+struct Time(SharedClock);
+
+impl governor::clock::Clock for Time {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.now_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Kind, Rate, RateLimitSettings, RateLimits};
+    use crate::{clock::ManualClock, store::UserNid};
+
+    fn limits(per_second: f64, burst: u32) -> (RateLimits, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let rate = Rate { per_second, burst };
+        let settings = RateLimitSettings {
+            join: rate,
+            login_failed: rate,
+            registration: rate,
+            ..RateLimitSettings::default()
+        };
+        let shared: Arc<ManualClock> = Arc::clone(&clock);
+        (RateLimits::new(&settings, shared), clock)
+    }
+
+    #[test]
+    fn a_bucket_empties_and_refills() {
+        let (limits, clock) = limits(0.5, 3);
+        let join = || limits.check_user(Kind::Join, UserNid(1));
+        for _ in 0..3 {
+            join().unwrap();
+        }
+        assert_eq!(join().unwrap_err().status(), 429);
+        limits.check_user(Kind::Join, UserNid(2)).unwrap();
+        clock.advance(Duration::from_secs(2));
+        join().unwrap();
+        join().unwrap_err();
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let (limits, _) = limits(0.1, 1);
+        for _ in 0..10 {
+            limits.peek_text(Kind::LoginFailed, "camille").unwrap();
+        }
+        limits.check_text(Kind::LoginFailed, "camille").unwrap();
+        limits.peek_text(Kind::LoginFailed, "camille").unwrap_err();
+        limits.peek_text(Kind::LoginFailed, "claude").unwrap();
+    }
+
+    #[test]
+    fn one_household_of_ipv6_shares_a_bucket() {
+        let (limits, _) = limits(0.1, 1);
+        let register =
+            |address: &str| limits.check_address(Kind::Registration, address.parse().unwrap());
+        register("2001:db8::1").unwrap();
+        register("2001:db8::2").unwrap_err();
+        register("2001:db8:0:1::1").unwrap();
+        register("198.51.100.7").unwrap();
+        register("::ffff:198.51.100.7").unwrap_err();
+    }
+
+    #[test]
+    fn new_rates_apply_at_once_and_may_be_nonsense() {
+        let (limits, _) = limits(1.0, 1);
+        limits.check_user(Kind::Join, UserNid(1)).unwrap();
+        limits.check_user(Kind::Join, UserNid(1)).unwrap_err();
+        for per_second in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE] {
+            let join = Rate {
+                per_second,
+                burst: 0,
+            };
+            limits.reload(&RateLimitSettings {
+                join,
+                ..RateLimitSettings::default()
+            });
+            limits.check_user(Kind::Join, UserNid(1)).unwrap();
+        }
+        limits.reload(&RateLimitSettings {
+            enabled: false,
+            ..RateLimitSettings::default()
+        });
+        for _ in 0..1000 {
+            limits.check_user(Kind::Join, UserNid(1)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `/.well-known/matrix/client`, `server` and `support`, as configured.
+//!
+//! Specification v1.19, client-server API, "Server discovery"; server-server API, "Server
+//! discovery".
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use http::{
+    HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use ruma::{ServerName, api::client::discovery::discover_support::Contact};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    AppState,
+    error::{ApiError, JSON},
+};
+
+/// The three documents, written once. What is not configured is answered 404.
+#[derive(Clone, Debug, Default)]
+pub struct WellKnown {
+    client: Option<Bytes>,
+    server: Option<Bytes>,
+    support: Option<Bytes>,
+}
+
+impl WellKnown {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where clients reach the server, and its identity service.
+    #[must_use]
+    pub fn with_client(mut self, base_url: &Url, identity_server: Option<&Url>) -> Self {
+        let mut document = json!({ "m.homeserver": { "base_url": bare(base_url) } });
+        if let Some(url) = identity_server {
+            document["m.identity_server"] = json!({ "base_url": bare(url) });
+        }
+        self.client = Some(bytes(&document));
+        self
+    }
+
+    /// The host and port that other servers connect to.
+    #[must_use]
+    pub fn with_server(mut self, server: &ServerName) -> Self {
+        self.server = Some(bytes(&json!({ "m.server": server })));
+        self
+    }
+
+    /// Whom to ask for help. Without contacts and without a page, nothing.
+    #[must_use]
+    pub fn with_support(mut self, contacts: &[Contact], page: Option<&Url>) -> Self {
+        let mut document = serde_json::Map::new();
+        if !contacts.is_empty() {
+            document.insert("contacts".to_owned(), json!(contacts));
+        }
+        if let Some(page) = page {
+            document.insert("support_page".to_owned(), json!(page));
+        }
+        self.support = (!document.is_empty()).then(|| bytes(&Value::Object(document)));
+        self
+    }
+}
+
+pub(super) fn routes() -> Router<AppState> {
+    let client = async |State(state): State<AppState>| answer(state.well_known.client.as_ref());
+    let server = async |State(state): State<AppState>| answer(state.well_known.server.as_ref());
+    let support = async |State(state): State<AppState>| answer(state.well_known.support.as_ref());
+    Router::new()
+        .route("/.well-known/matrix/client", get(client))
+        .route("/.well-known/matrix/server", get(server))
+        .route("/.well-known/matrix/support", get(support))
+}
+
+fn answer(document: Option<&Bytes>) -> Response {
+    let Some(document) = document else {
+        return ApiError::not_found("Not configured").into_response();
+    };
+    let headers = [
+        (CONTENT_TYPE, JSON),
+        (
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=3600"),
+        ),
+    ];
+    (headers, document.clone()).into_response()
+}
+
+fn bytes(document: &Value) -> Bytes {
+    document.to_string().into()
+}
+
+/// Clients put paths behind it.
+fn bare(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}

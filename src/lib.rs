@@ -1,0 +1,46 @@
+//! Chappe: a Matrix homeserver with the Tchap policy inside.
+//!
+//! The modules are listed by layer, lowest first. A module uses lower layers only;
+//! `tests/it/tidy.rs` holds this order.
+
+// Layer 0: leaves, which know nothing of the others.
+pub mod clock;
+pub mod language;
+pub mod lifecycle;
+pub mod random;
+pub mod telemetry;
+
+// Layer 1: settings.
+pub mod config;
+
+// Layer 2: what Matrix says of events. Pure.
+pub mod event;
+
+// Layer 3: what Tchap says of people. Pure.
+pub mod policy;
+
+// Layer 4: the only SQL, and what a process holds in memory.
+pub mod store;
+
+// Layer 5: gateways to the outside, and what people see of them.
+pub mod cluster;
+pub mod mail;
+pub mod pages;
+
+// Layer 6: rooms.
+pub mod rooms;
+
+// Layer 7: accounts and their sessions.
+pub mod accounts;
+
+// Layer 8: what a client missed.
+pub mod sync;
+
+// Layer 9: what comes in.
+pub mod http;
+
+// Layer 10: everything put together.
+pub mod app;
+
+// Layer 11: the command line.
+pub mod cli;

@@ -1,0 +1,76 @@
+//! What the profile of the server changes.
+
+use ruma::server_name;
+
+use super::{address, me, open, tchap};
+use crate::{
+    config::Profile,
+    policy::{AddressInfo, EmailAddress, IdentityAnswer, OPEN},
+};
+
+#[test]
+fn reg_15_the_tchap_profile_derives_user_names() {
+    assert!(tchap("").username_is_derived());
+    assert!(!open("").username_is_derived());
+}
+
+#[test]
+fn reg_16_the_tchap_profile_does_not_reveal_user_names() {
+    assert!(!tchap("").reveals_availability());
+    assert!(open("").reveals_availability());
+}
+
+#[test]
+fn reg_21_the_tchap_profile_requires_an_address() {
+    assert!(tchap("").registration_requires_email());
+    assert!(!open("").registration_requires_email());
+}
+
+#[test]
+fn display_names_are_fixed_after_the_first_time() {
+    let policy = tchap("");
+    assert!(policy.may_set_display_name(true, false).is_allowed());
+    assert!(policy.may_set_display_name(false, true).is_allowed());
+    let refusal = policy.may_set_display_name(false, false);
+    let violation = refusal.into_result().unwrap_err();
+    assert_eq!(violation.kind.errcode(), "M_FORBIDDEN");
+    assert_eq!(violation.kind.status(), 400);
+    assert_eq!(violation.reason, "display_name_fixed");
+    let lenient = tchap("display_names.allow_change = true");
+    assert!(lenient.may_set_display_name(false, false).is_allowed());
+}
+
+#[test]
+fn avatars_can_be_fixed() {
+    assert!(tchap("").may_set_avatar(false).is_allowed());
+    let fixed = tchap("display_names.allow_avatar_change = false");
+    assert!(!fixed.may_set_avatar(false).is_allowed());
+    assert!(fixed.may_set_avatar(true).is_allowed());
+}
+
+#[test]
+fn the_open_profile_says_yes() {
+    let policy = open(
+        r#"
+        addresses.patterns = [{ pattern = '.*', server = "other.fr", requires_invite = true }]
+        display_names = { allow_change = false, allow_avatar_change = false }
+        "#,
+    );
+    assert_eq!(policy.profile(), Profile::Open);
+    let x = address("x@gmail.com");
+    let other = server_name!("other.fr");
+    let info = policy.address_info(&x, None, Some(other), false);
+    assert_eq!(info.hs.as_deref(), Some(me()));
+    assert!(!info.requires_invite);
+    assert!(!policy.is_external_address(&x));
+    for answer in [
+        IdentityAnswer::Unreachable,
+        IdentityAnswer::Info(AddressInfo::default()),
+    ] {
+        assert_eq!(policy.may_register(&answer).rule(), OPEN);
+        assert!(policy.may_register(&answer).is_allowed());
+    }
+    assert!(policy.may_set_display_name(false, false).is_allowed());
+    assert!(policy.may_set_avatar(false).is_allowed());
+    assert!(EmailAddress::parse("a@b@c.fr").is_err());
+}

@@ -1,0 +1,104 @@
+//! Why a room operation failed, in the words of the domain.
+
+use ruma::RoomVersionId;
+
+use crate::{
+    event::{BuildError, EventError},
+    policy::Violation,
+    store::StoreError,
+};
+
+/// A failed room operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server does not know the room.
+    #[error("unknown room")]
+    UnknownRoom,
+    /// The user is not in the room, or there is no such room.
+    #[error("you are not joined to this room")]
+    NotJoined,
+    /// The room has no such event, or the user may not see it.
+    #[error("event not found")]
+    UnknownEvent,
+    /// The room has no such state.
+    #[error("state not found")]
+    UnknownState,
+    /// The room does not allow it: power levels, join rules, bans.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The authorization rules or the event format refuse the event.
+    #[error(transparent)]
+    Event(EventError),
+    /// A rule of the policy refuses it.
+    #[error("{}", .0.message.en)]
+    Denied(Violation),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The content of an event has another shape than its type asks for.
+    #[error("{0}")]
+    BadContent(String),
+    /// A new room would begin with state that its own rules refuse.
+    #[error("{0}")]
+    InvalidRoomState(String),
+    /// Only rooms that the user has left can be forgotten.
+    #[error("only rooms that you have left can be forgotten")]
+    NotLeft,
+    /// The room version is not supported.
+    #[error("room version {0} is not supported")]
+    UnsupportedVersion(RoomVersionId),
+    /// There is no such alias.
+    #[error("room alias not found")]
+    UnknownAlias,
+    /// The alias belongs to a room already.
+    #[error("the room alias is taken")]
+    AliasTaken,
+    /// An alias in the canonical alias event does not point to this room.
+    #[error("{0}")]
+    BadAlias(String),
+    /// There is no such user.
+    #[error("unknown user")]
+    UnknownUser,
+    /// The room, or its alias, is on another server, and there is no federation.
+    #[error("the room is on a server that cannot be reached")]
+    Unreachable,
+    /// What was asked for is not there.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// A content that is no object.
+    #[error("{0}")]
+    BadJson(&'static str),
+    /// A content that is too large to be kept.
+    #[error("{0} is too large")]
+    TooLarge(&'static str),
+    /// Account data that the server alone changes.
+    #[error("account data of this type is changed by other endpoints")]
+    ServerManaged,
+    /// The room changes faster than this event could be built.
+    #[error("the room is too busy")]
+    Busy,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<EventError> for Error {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::Refused(failure) => Self::Forbidden(failure.to_string()),
+            error @ EventError::Build(_) => Self::Event(error),
+        }
+    }
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        Self::Event(EventError::Build(error))
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Denied(violation)
+    }
+}

@@ -1,0 +1,159 @@
+//! Rooms: what happens in them, and what can be read of them.
+//!
+//! The path of an event: an operation (`create`, `membership`, `send`, …) hands drafts to
+//! [`update`](update), which waits for its turn on the room, asks the operation's plan with the
+//! newest head whether and what to send, builds and signs the events on top of that head, hands
+//! one write to the journal, and waits for the commit. When another process was faster it does so
+//! again on the new head. Whoever reads hears of it from the store's memory; nothing is called
+//! from here.
+
+mod account_data;
+mod create;
+mod directory;
+mod error;
+mod filters;
+mod locks;
+mod membership;
+mod persist;
+mod push_rules;
+mod read;
+mod receipts;
+mod send;
+mod state_rules;
+#[cfg(test)]
+mod tests;
+mod typing;
+mod update;
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, ServerName, UserId};
+
+pub use self::{
+    directory::{DirectoryPage, DirectoryQuery},
+    error::Error,
+    push_rules::default_push_rules,
+    read::{
+        Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
+        token_after,
+    },
+    receipts::{ReadMarkers, ReceiptKind},
+    send::Transaction,
+    update::Planned,
+};
+use self::{locks::Locks, typing::Typing};
+use crate::{
+    clock::SharedClock,
+    event::SigningKey,
+    random::Random,
+    store::{DeviceNid, Membership, RoomNid, Store, UserNid, live::LiveRoom},
+};
+
+/// Who does something in a room.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// The user's number.
+    pub user: UserNid,
+    /// The number of the device, for transaction ids.
+    pub device: Option<DeviceNid>,
+}
+
+/// What the rooms service is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// The version of new rooms.
+    pub default_version: RoomVersionId,
+}
+
+/// The rooms service. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    key: SigningKey,
+    clock: SharedClock,
+    random: Random,
+    /// What the newest transaction ids made, in front of the database.
+    transactions: Cache<(DeviceNid, [u8; 16]), OwnedEventId>,
+    /// Who types where.
+    typing: Typing,
+    /// For changes that read what they change.
+    locks: Locks,
+}
+
+impl Rooms {
+    /// The service; `key` signs the events of this server.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        key: SigningKey,
+        clock: SharedClock,
+        random: Random,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            typing: Typing::new(&random, clock.clone()),
+            locks: Locks::new(),
+            settings,
+            store,
+            key,
+            clock,
+            random,
+            transactions: Cache::new(100_000),
+        }))
+    }
+
+    /// The name of this server.
+    pub fn server_name(&self) -> &ServerName {
+        &self.0.settings.server_name
+    }
+
+    /// A room that this server knows, in memory.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRoom`] otherwise.
+    pub async fn room(&self, room_id: &RoomId) -> Result<Arc<LiveRoom>, Error> {
+        let found = self.find_room(room_id).await?;
+        found.ok_or(Error::UnknownRoom)
+    }
+
+    /// The same, without an error for an unknown room.
+    pub async fn find_room(&self, room_id: &RoomId) -> Result<Option<Arc<LiveRoom>>, Error> {
+        let Some(nid) = self.0.store.room_number(room_id).await? else {
+            return Ok(None);
+        };
+        Ok(self.0.store.load_room(nid).await?)
+    }
+
+    /// A room in which the user is joined.
+    ///
+    /// # Errors
+    /// [`Error::NotJoined`] if the user is not, or there is no such room: strangers do not learn
+    /// which rooms exist.
+    pub async fn joined_room(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+    ) -> Result<Arc<LiveRoom>, Error> {
+        let room = self.find_room(room_id).await?.ok_or(Error::NotJoined)?;
+        if room.head().room().is_joined(user_id) {
+            Ok(room)
+        } else {
+            Err(Error::NotJoined)
+        }
+    }
+
+    /// The rooms in which a user is joined.
+    pub async fn joined_rooms(&self, user: UserNid) -> Result<Vec<RoomNid>, Error> {
+        self.0.store.load_user(user).await?;
+        let rooms = self.0.store.live().rooms_of(user);
+        let rooms = rooms.map(|(_, rooms)| rooms.with(Membership::Join).collect());
+        Ok(rooms.unwrap_or_default())
+    }
+}

@@ -1,0 +1,274 @@
+//! Prepares events for the journal: their places, numbers and counts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::{
+    OwnedEventId, OwnedUserId, UserId,
+    events::room::history_visibility::HistoryVisibility,
+    events::{StateEventType, TimelineEventType, room::guest_access::GuestAccess},
+    room_version_rules::{EventIdFormatVersion, RoomVersionRules},
+};
+use serde::Deserialize;
+
+use super::{Actor, Error, Rooms, Transaction, update::Planned};
+use crate::{
+    event::{
+        BuildError, Draft, Pdu, Room,
+        client_format::{self, Unsigned},
+        redact,
+    },
+    store::{
+        Membership, RoomNid, RoomPosition, UserNid,
+        journal::{Redaction, RoomSummary},
+        live::{
+            EVERYBODY, MemberChange, RoomHead, SenderTransaction, TimelineEvent, counts_as_unread,
+        },
+    },
+};
+
+/// The most users whose mention counts in one event.
+const MAX_MENTIONS: usize = 50;
+
+/// Events that are built and have their numbers.
+pub(super) struct Built {
+    pub(super) events: Vec<Arc<TimelineEvent>>,
+    pub(super) redactions: Vec<Redaction>,
+    pub(super) head: Arc<RoomHead>,
+}
+
+/// What an event mentions (client-server API v1.19, "User and room mentions").
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Mentions {
+    user_ids: Vec<OwnedUserId>,
+    room: bool,
+}
+
+#[derive(Deserialize)]
+struct Mentioning {
+    #[serde(rename = "m.mentions")]
+    mentions: Option<Mentions>,
+}
+
+impl Rooms {
+    /// Builds the planned events, each on top of the one before, the first on `head`.
+    pub(super) async fn build(
+        &self,
+        room_nid: RoomNid,
+        head: &RoomHead,
+        planned: Vec<Planned>,
+        actor: &Actor,
+        transaction: Option<&Transaction>,
+    ) -> Result<Built, Error> {
+        let mut room = head.room().clone();
+        let mut notify_count = head.notify_count();
+        let mut events = Vec::with_capacity(planned.len());
+        let mut redactions = Vec::new();
+        for plan in planned {
+            let mut draft = plan.draft;
+            self.give_legacy_id(&mut draft, room.rules())?;
+            let now = self.0.clock.now();
+            let before = room;
+            let (pdu, next) =
+                before.build_event(draft, &plan.sender, now, &self.0.key, self.server_name())?;
+            room = next;
+            let transaction = transaction.filter(|_| events.is_empty());
+            let event = self
+                .timeline_event(room_nid, &before, pdu, actor, notify_count, transaction)
+                .await?;
+            notify_count = event.notify_count;
+            let event = Arc::new(event);
+            if let Some(target) = plan.redacts {
+                let left = redact::redact(&target.pdu, &room.rules().redaction)
+                    .map_err(|error| Error::Invalid(error.to_string()))?;
+                let left = Arc::new(left);
+                room = room.with_redacted(&left);
+                redactions.push(Redaction {
+                    event: Arc::new(target.redacted(left, &event)),
+                });
+            }
+            events.push(event);
+        }
+        Ok(Built {
+            events,
+            redactions,
+            head: Arc::new(RoomHead::new(room, notify_count)),
+        })
+    }
+
+    /// Gives an event of room versions 1 and 2 its id; in later ones the id is the event's hash.
+    pub(super) fn give_legacy_id(
+        &self,
+        draft: &mut Draft,
+        rules: &RoomVersionRules,
+    ) -> Result<(), Error> {
+        if rules.event_id_format == EventIdFormatVersion::V1 && draft.legacy_event_id.is_none() {
+            let id = format!("${}:{}", self.0.random.alphanumeric(18), self.server_name());
+            let id = OwnedEventId::try_from(id).map_err(BuildError::from)?;
+            draft.legacy_event_id = Some(id);
+        }
+        Ok(())
+    }
+
+    /// An event with its place and numbers. `before` is the room before it.
+    pub(super) async fn timeline_event(
+        &self,
+        room: RoomNid,
+        before: &Room,
+        pdu: Arc<Pdu>,
+        actor: &Actor,
+        notify_count: i64,
+        transaction: Option<&Transaction>,
+    ) -> Result<TimelineEvent, Error> {
+        let sender = if pdu.sender() == actor.user_id {
+            actor.user
+        } else {
+            self.0.store.user_number(pdu.sender()).await?
+        };
+        let mut event = TimelineEvent {
+            room,
+            position: RoomPosition(before.version() + 1),
+            sender,
+            client: Box::default(),
+            slot: None,
+            replaces: None,
+            notify_count: notify_count + i64::from(counts_as_unread(&pdu)),
+            member: None,
+            mentions: Vec::new(),
+            redacted_by: None,
+            transaction: transaction.map(|transaction| SenderTransaction {
+                device: transaction.device,
+                id: transaction.id.as_str().into(),
+            }),
+            pdu,
+        };
+        let replaced = self.number_state(before, &mut event).await?;
+        if event.slot.is_none() {
+            event.mentions = self.mentions(before, &event.pdu).await?;
+        }
+        let unsigned = Unsigned {
+            prev_content: replaced.as_ref().map(|replaced| replaced.content()),
+            prev_sender: replaced.as_ref().map(|replaced| replaced.sender()),
+            replaces_state: replaced.as_ref().map(|replaced| replaced.event_id()),
+            ..Unsigned::default()
+        };
+        event.client = client_format::client_text(&event.pdu, &unsigned, false).into();
+        Ok(event)
+    }
+
+    /// The numbers of a state event; gives the event that it replaces.
+    async fn number_state(
+        &self,
+        before: &Room,
+        event: &mut TimelineEvent,
+    ) -> Result<Option<Arc<Pdu>>, Error> {
+        let pdu = Arc::clone(&event.pdu);
+        let Some(state_key) = pdu.state_key() else {
+            return Ok(None);
+        };
+        let event_type = pdu.event_type().to_string();
+        let slot = (event_type.clone(), state_key.to_owned());
+        let slots = self.0.store.slot_numbers(vec![slot]).await?;
+        event.slot = slots.into_values().next();
+        let state_type = StateEventType::from(event_type);
+        let replaced = before.state_event(&state_type, state_key);
+        event.replaces = replaced.map(|replaced| RoomPosition(replaced.position));
+        if let Some(after) = pdu.membership()
+            && let Ok(user_id) = <&UserId>::try_from(state_key)
+        {
+            event.member = Some(MemberChange {
+                user: self.0.store.user_number(user_id).await?,
+                before: Membership::from(before.membership(user_id)),
+                after: Membership::from(after),
+            });
+        }
+        Ok(replaced.map(|replaced| Arc::clone(&replaced.pdu)))
+    }
+
+    /// Which members an event mentions.
+    async fn mentions(&self, room: &Room, pdu: &Pdu) -> Result<Vec<UserNid>, Error> {
+        // Most events mention nobody, and need no parse.
+        if !pdu.content_str().contains("m.mentions") {
+            return Ok(Vec::new());
+        }
+        let content = pdu.content_as::<Mentioning>();
+        let mentions = content
+            .and_then(|content| content.mentions)
+            .unwrap_or_default();
+        let sender = pdu.sender();
+        let levels = room.power_levels();
+        if mentions.room && levels.user(sender) >= levels.notify_room() {
+            return Ok(vec![EVERYBODY]);
+        }
+        let members: Vec<&UserId> = mentions
+            .user_ids
+            .iter()
+            .filter(|user_id| *user_id != sender && room.is_joined(user_id))
+            .map(|user_id| &**user_id)
+            .take(MAX_MENTIONS)
+            .collect();
+        if members.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers: HashMap<_, _> = self.0.store.user_numbers(&members).await?;
+        Ok(numbers.into_values().collect())
+    }
+}
+
+/// Whether a state event may change what the directory shows.
+pub(super) fn touches_summary(pdu: &Pdu) -> bool {
+    pdu.is_state()
+        && matches!(
+            pdu.event_type(),
+            TimelineEventType::RoomMember
+                | TimelineEventType::RoomCreate
+                | TimelineEventType::RoomName
+                | TimelineEventType::RoomTopic
+                | TimelineEventType::RoomAvatar
+                | TimelineEventType::RoomCanonicalAlias
+                | TimelineEventType::RoomJoinRules
+                | TimelineEventType::RoomHistoryVisibility
+                | TimelineEventType::RoomGuestAccess
+        )
+}
+
+/// What the directory shows of a room.
+pub(super) fn summary(room: &Room) -> RoomSummary {
+    #[derive(Deserialize)]
+    struct Texts {
+        name: Option<String>,
+        topic: Option<String>,
+        alias: Option<String>,
+        url: Option<String>,
+        #[serde(rename = "type")]
+        room_type: Option<String>,
+        join_rule: Option<String>,
+    }
+    let texts = |event_type: StateEventType| room.state_content::<Texts>(&event_type, "");
+    let text = |event_type, field: fn(Texts) -> Option<String>, limit| {
+        let text = texts(event_type).and_then(field)?;
+        let text = cut(text, limit);
+        (!text.is_empty()).then_some(text)
+    };
+    RoomSummary {
+        joined_count: i64::try_from(room.joined_count()).unwrap_or(i64::MAX),
+        name: text(StateEventType::RoomName, |texts| texts.name, 255),
+        topic: text(StateEventType::RoomTopic, |texts| texts.topic, 1024),
+        canonical_alias: text(StateEventType::RoomCanonicalAlias, |texts| texts.alias, 255),
+        avatar_url: text(StateEventType::RoomAvatar, |texts| texts.url, 255),
+        join_rule: text(StateEventType::RoomJoinRules, |texts| texts.join_rule, 64),
+        room_type: text(StateEventType::RoomCreate, |texts| texts.room_type, 255),
+        world_readable: *room.history_visibility() == HistoryVisibility::WorldReadable,
+        guest_can_join: *room.guest_access() == GuestAccess::CanJoin,
+    }
+}
+
+/// The beginning of a text, of at most `limit` bytes.
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+    }
+    // PostgreSQL's texts hold no NUL.
+    text.retain(|letter| letter != '\0');
+    text
+}

@@ -1,0 +1,142 @@
+//! Reading rooms: events, pages of the timeline, state and members.
+//!
+//! Every path opens the room with [`Rooms::open`], which gives a [`Viewer`], and shows nothing that
+//! the viewer may not see. Events come out as texts that are ready for the reader.
+
+pub mod filter;
+mod members;
+mod position;
+mod state;
+mod timeline;
+mod visibility;
+mod walk;
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
+
+pub use self::{
+    members::MembersQuery,
+    state::StateFormat,
+    timeline::{Context, MessagesQuery, Page},
+};
+pub use self::{
+    position::{NoToken, Token, token_after},
+    visibility::Viewer,
+};
+#[cfg(test)]
+pub(super) use self::{
+    visibility::{Line, Steps},
+    walk::Walk,
+};
+use super::{Actor, Error, Rooms};
+use crate::store::{
+    RoomPosition, StoreError, events,
+    live::{LiveRoom, TimelineEvent},
+};
+
+impl Rooms {
+    /// One event (client-server API v1.19, `GET /rooms/{roomId}/event/{eventId}`), as JSON.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`] if there is none, or the reader may not see it.
+    pub async fn event(
+        &self,
+        reader: &Actor,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<String, Error> {
+        let opened = self.open(reader, room_id).await?;
+        let (room, mut viewer) = opened.ok_or(Error::UnknownEvent)?;
+        let event = self.visible_event(&room, &mut viewer, event_id).await?;
+        let event = event.ok_or(Error::UnknownEvent)?;
+        let membership = viewer.membership_at(event.position);
+        Ok(event.for_reader(Some(room_id), Some(membership), reader.device))
+    }
+
+    /// The ids of the rooms in which a user is joined (`GET /joined_rooms`).
+    pub async fn joined_room_ids(&self, reader: &Actor) -> Result<Vec<OwnedRoomId>, Error> {
+        let rooms = self.joined_rooms(reader.user).await?;
+        let mut ids: Vec<_> = self.0.store.room_ids(&rooms).await?.into_values().collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// A room, and what the reader may see of it: known of the newest events only, at first.
+    /// `None` if there is no such room.
+    pub(super) async fn open(
+        &self,
+        reader: &Actor,
+        room_id: &RoomId,
+    ) -> Result<Option<(Arc<LiveRoom>, Viewer)>, Error> {
+        let Some(room) = self.find_room(room_id).await? else {
+            return Ok(None);
+        };
+        let viewer = self.viewer(&room, reader).await?;
+        Ok(Some((room, viewer)))
+    }
+
+    /// What a user may see of a room: known of the newest events only, at first. Who has forgotten
+    /// a room is a stranger to it.
+    pub async fn viewer(&self, room: &LiveRoom, reader: &Actor) -> Result<Viewer, Error> {
+        let store = &self.0.store;
+        let newest = RoomPosition(i64::MAX);
+        if !room.head().room().is_joined(&reader.user_id) {
+            store.load_user(reader.user).await?;
+            let rooms = store.live().rooms_of(reader.user);
+            let of_user = rooms.and_then(|(_, rooms)| rooms.get(room.nid()).cloned());
+            if of_user.is_some_and(|of_user| of_user.forgotten) {
+                return Ok(Viewer::load_stranger(store, room, newest).await?);
+            }
+        }
+        Ok(Viewer::load(store, room, &reader.user_id, newest).await?)
+    }
+
+    /// An event of a room, if the reader may see it. Afterwards the viewer knows of its position.
+    pub(super) async fn visible_event(
+        &self,
+        room: &LiveRoom,
+        viewer: &mut Viewer,
+        event_id: &EventId,
+    ) -> Result<Option<Arc<TimelineEvent>>, Error> {
+        let found = self.find_events(room, &[event_id]).await?;
+        let Some(event) = found.into_values().next() else {
+            return Ok(None);
+        };
+        viewer.reach(&self.0.store, event.position).await?;
+        Ok(viewer.may_see(event.position).then_some(event))
+    }
+
+    /// Events of a room by their ids, from memory where they are recent. Whether anybody may see
+    /// them is not looked at.
+    pub(super) async fn find_events(
+        &self,
+        room: &LiveRoom,
+        event_ids: &[&EventId],
+    ) -> Result<HashMap<OwnedEventId, Arc<TimelineEvent>>, StoreError> {
+        let recent = self.0.store.live().recent_events(room.nid());
+        let mut found = HashMap::with_capacity(event_ids.len());
+        let mut missing = Vec::new();
+        for event_id in event_ids {
+            let known = recent
+                .iter()
+                .rfind(|event| event.pdu.event_id() == *event_id);
+            match known {
+                Some(event) => {
+                    found.insert((*event_id).to_owned(), Arc::clone(event));
+                }
+                // The database keeps no NUL.
+                None if event_id.as_str().contains('\0') => (),
+                None => missing.push((room.nid(), (*event_id).to_owned())),
+            }
+        }
+        if !missing.is_empty() {
+            let mut conn = self.0.store.conn().await?;
+            let places = events::places(&mut conn, &missing).await?;
+            for event in events::at(&mut conn, &places).await? {
+                found.insert(event.pdu.owned_event_id().clone(), event);
+            }
+        }
+        Ok(found)
+    }
+}

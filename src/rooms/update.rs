@@ -1,0 +1,172 @@
+//! The one way in which local events get into a room.
+
+use std::{sync::Arc, time::Duration};
+
+use ruma::{OwnedUserId, RoomId};
+
+use super::{Actor, Error, Rooms, Transaction, persist};
+use crate::{
+    event::{Draft, Room},
+    store::{
+        RoomNid, StoreError,
+        journal::{RoomWrite, TransactionWrite, Write},
+        live::{RoomHead, RoomWriter, TimelineEvent},
+        transactions,
+    },
+};
+
+/// How often an event is built again on a new head before giving up.
+const MAX_ATTEMPTS: u32 = 12;
+/// The longest pause between two attempts.
+const MAX_PAUSE_MS: u64 = 100;
+
+/// An event that an operation wants to send.
+pub struct Planned {
+    /// The event.
+    pub draft: Draft,
+    /// Who sends it.
+    pub sender: OwnedUserId,
+    /// For a redaction, the event that loses its content.
+    pub redacts: Option<Arc<TimelineEvent>>,
+}
+
+impl Planned {
+    /// An event of the acting user.
+    pub fn by(actor: &Actor, draft: Draft) -> Self {
+        Self {
+            draft,
+            sender: actor.user_id.clone(),
+            redacts: None,
+        }
+    }
+}
+
+impl Rooms {
+    /// Sends what `plan` says, in one piece. The plan is asked with the room as it is at the
+    /// moment of sending, maybe several times; it answers with no event where there is nothing to
+    /// do, and with an error where the operation is not allowed.
+    ///
+    /// Gives the events, oldest first; or, for a transaction id that was used before, none, and the
+    /// id of the event that it made then.
+    pub(super) async fn update<P>(
+        &self,
+        room_id: &RoomId,
+        actor: &Actor,
+        transaction: Option<&Transaction>,
+        plan: P,
+    ) -> Result<Vec<Arc<TimelineEvent>>, Error>
+    where
+        P: Fn(&Room) -> Result<Vec<Planned>, Error> + Send + Sync,
+    {
+        let nid = self.0.store.room_number(room_id).await?;
+        let nid = nid.ok_or(Error::UnknownRoom)?;
+        for attempt in 0..MAX_ATTEMPTS {
+            let room = self.0.store.load_room(nid).await?;
+            let room = room.ok_or(Error::UnknownRoom)?;
+            let writer = room.writer().await;
+            let generation = writer.generation();
+            let outcome = self.submit(nid, writer, actor, transaction, &plan).await?;
+            let Some((events, pending)) = outcome else {
+                return Ok(Vec::new());
+            };
+            match pending.committed().await {
+                Ok(_) => return Ok(events),
+                Err(StoreError::Conflict) => {
+                    room.discard(generation);
+                    self.0.store.catch_up().await?;
+                    self.pause(attempt).await;
+                }
+                Err(error) => {
+                    room.discard(generation);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Builds the planned events on the writer's head and hands them to the journal.
+    async fn submit<P>(
+        &self,
+        nid: RoomNid,
+        writer: RoomWriter<'_>,
+        actor: &Actor,
+        transaction: Option<&Transaction>,
+        plan: &P,
+    ) -> Result<Option<(Vec<Arc<TimelineEvent>>, crate::store::journal::Pending)>, Error>
+    where
+        P: Fn(&Room) -> Result<Vec<Planned>, Error> + Send + Sync,
+    {
+        let head = Arc::clone(writer.head());
+        let planned = plan(head.room())?;
+        if planned.is_empty() {
+            return Ok(None);
+        }
+        let built = self.build(nid, &head, planned, actor, transaction).await?;
+        let write = Write {
+            room: Some(RoomWrite {
+                room: nid,
+                created: None,
+                expected: head.position(),
+                summary: changed_summary(&head, &built),
+                events: built.events.clone(),
+                redactions: built.redactions,
+                head: Arc::clone(&built.head),
+                transaction: self.transaction_write(transaction, &built.events),
+            }),
+            ..Write::default()
+        };
+        let pending = self.0.store.journal().submit(write).await?;
+        writer.submitted(built.head);
+        Ok(Some((built.events, pending)))
+    }
+
+    fn transaction_write(
+        &self,
+        transaction: Option<&Transaction>,
+        events: &[Arc<TimelineEvent>],
+    ) -> Option<TransactionWrite> {
+        let transaction = transaction?;
+        Some(TransactionWrite {
+            device: transaction.device,
+            key: transaction.key,
+            event_id: events.first()?.pdu.owned_event_id().clone(),
+            at: self.0.clock.now_i64(),
+        })
+    }
+
+    /// A growing pause with some chance in it, so that two writers do not meet again and again.
+    async fn pause(&self, attempt: u32) {
+        if attempt == 0 {
+            return;
+        }
+        let most = (1_u64 << attempt.min(10)).min(MAX_PAUSE_MS);
+        let pause = Duration::from_millis(self.0.random.range(0..most));
+        tokio::time::sleep(pause).await;
+    }
+
+    /// The event that a transaction id made, if it was used before.
+    pub(super) async fn used_transaction(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<Option<ruma::OwnedEventId>, Error> {
+        let mut conn = self.0.store.conn().await?;
+        Ok(transactions::find(&mut conn, transaction.device, &transaction.key).await?)
+    }
+}
+
+/// The directory's view of the room, if these events change it.
+fn changed_summary(
+    before: &RoomHead,
+    built: &persist::Built,
+) -> Option<Box<crate::store::journal::RoomSummary>> {
+    let touched = built
+        .events
+        .iter()
+        .any(|event| persist::touches_summary(&event.pdu));
+    if !touched && built.redactions.is_empty() {
+        return None;
+    }
+    let after = persist::summary(built.head.room());
+    (after != persist::summary(before.room())).then(|| Box::new(after))
+}

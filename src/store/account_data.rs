@@ -1,0 +1,71 @@
+//! Account data: global, and of rooms.
+
+use serde_json::value::RawValue;
+use sqlx::PgConnection;
+
+use super::{RoomNid, StoreError, UserNid};
+
+/// One piece of account data.
+#[derive(Clone, Debug)]
+pub struct AccountData {
+    /// The room; `None` for global account data.
+    pub room: Option<RoomNid>,
+    /// The type.
+    pub event_type: String,
+    /// The content.
+    pub content: Box<RawValue>,
+}
+
+/// All account data of a user.
+pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<AccountData>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT room_nid AS "room: RoomNid",
+            event_type,
+            content
+        FROM account_data
+        WHERE user_nid = $1
+        "#,
+        user as UserNid,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(AccountData {
+                room: Some(row.room).filter(|room| room.0 != 0),
+                content: parse(user, row.content)?,
+                event_type: row.event_type,
+            })
+        })
+        .collect()
+}
+
+/// One content.
+pub async fn find(
+    conn: &mut PgConnection,
+    user: UserNid,
+    room: Option<RoomNid>,
+    event_type: &str,
+) -> Result<Option<Box<RawValue>>, StoreError> {
+    let content = sqlx::query_scalar!(
+        r#"
+        SELECT content
+        FROM account_data
+        WHERE user_nid = $1
+            AND room_nid = $2
+            AND event_type = $3
+        "#,
+        user as UserNid,
+        room.unwrap_or_default() as RoomNid,
+        event_type,
+    )
+    .fetch_optional(conn)
+    .await?;
+    content.map(|content| parse(user, content)).transpose()
+}
+
+fn parse(user: UserNid, content: String) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(content)
+        .map_err(|_| StoreError::inconsistent("account_data", "content", user))
+}

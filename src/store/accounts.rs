@@ -1,0 +1,287 @@
+//! The accounts of this server: passwords, roles, and whether they are open.
+
+use ruma::{OwnedUserId, UserId};
+use sqlx::PgConnection;
+use zeroize::Zeroizing;
+
+use super::{StoreError, UserNid};
+
+/// An account, open or closed.
+#[derive(Clone)]
+pub struct Account {
+    /// The user's number.
+    pub user: UserNid,
+    /// The user's id.
+    pub user_id: OwnedUserId,
+    /// Argon2id in the PHC format; `None`: there is no password.
+    pub password_hash: Option<Zeroizing<String>>,
+    /// Whether the account may administer the server.
+    pub is_admin: bool,
+    /// Whether the person is an external guest.
+    pub is_external: bool,
+    /// Whether the account was closed.
+    pub is_deactivated: bool,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("user_id", &self.user_id)
+            .field("is_admin", &self.is_admin)
+            .field("is_external", &self.is_external)
+            .field("is_deactivated", &self.is_deactivated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An account to be made.
+pub struct NewAccount<'a> {
+    /// The user's number.
+    pub user: UserNid,
+    /// Argon2id in the PHC format, if there is a password.
+    pub password_hash: Option<&'a str>,
+    /// Whether it may administer the server.
+    pub is_admin: bool,
+    /// Whether the person is an external guest.
+    pub is_external: bool,
+    /// What a shared-secret registration says about it.
+    pub user_type: Option<&'a str>,
+    /// Now.
+    pub created_ms: i64,
+}
+
+/// Makes an account. `false`: the user has one already, perhaps a closed one.
+pub async fn insert(conn: &mut PgConnection, new: &NewAccount<'_>) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        INSERT INTO accounts (
+            user_nid,
+            password_hash,
+            is_admin,
+            is_external,
+            user_type,
+            created_ms
+        )
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (user_nid) DO NOTHING
+        "#,
+        new.user as UserNid,
+        new.password_hash,
+        new.is_admin,
+        new.is_external,
+        new.user_type,
+        new.created_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// The account of a user id.
+pub async fn find(
+    conn: &mut PgConnection,
+    user_id: &UserId,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            users.user_nid AS "user: UserNid",
+            users.user_id,
+            accounts.password_hash,
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.deactivated_ms
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        WHERE users.user_id = $1
+        "#,
+        user_id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Row::into_account).transpose()
+}
+
+/// The account of a user's number.
+pub async fn find_by_number(
+    conn: &mut PgConnection,
+    user: UserNid,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            users.user_nid AS "user: UserNid",
+            users.user_id,
+            accounts.password_hash,
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.deactivated_ms
+        FROM accounts
+        JOIN users ON users.user_nid = accounts.user_nid
+        WHERE accounts.user_nid = $1
+        "#,
+        user as UserNid,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Row::into_account).transpose()
+}
+
+/// The account that an e-mail address, in canonical form, belongs to.
+pub async fn find_by_address(
+    conn: &mut PgConnection,
+    address: &str,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            users.user_nid AS "user: UserNid",
+            users.user_id,
+            accounts.password_hash,
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.deactivated_ms
+        FROM threepids
+        JOIN accounts ON accounts.user_nid = threepids.user_nid
+        JOIN users ON users.user_nid = accounts.user_nid
+        WHERE threepids.address = $1
+        "#,
+        address,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Row::into_account).transpose()
+}
+
+/// Which of these user ids have an account, open or closed.
+pub async fn list_existing(
+    conn: &mut PgConnection,
+    user_ids: &[OwnedUserId],
+) -> Result<Vec<OwnedUserId>, StoreError> {
+    let user_ids: Vec<String> = user_ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query_scalar!(
+        r#"
+        SELECT users.user_id
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        WHERE users.user_id = ANY($1)
+        "#,
+        &user_ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|id| UserId::parse(&id).map_err(|_| StoreError::inconsistent("users", "user_id", &id)))
+        .collect()
+}
+
+/// Replaces the password. `false`: there is no such open account.
+pub async fn update_password(
+    conn: &mut PgConnection,
+    user: UserNid,
+    password_hash: Option<&str>,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        UPDATE accounts
+        SET password_hash = $2
+        WHERE user_nid = $1
+            AND deactivated_ms IS NULL
+        "#,
+        user as UserNid,
+        password_hash,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Makes the account an administrator, or an ordinary one.
+pub async fn update_admin(
+    conn: &mut PgConnection,
+    user: UserNid,
+    is_admin: bool,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE accounts
+        SET is_admin = $2
+        WHERE user_nid = $1
+        "#,
+        user as UserNid,
+        is_admin,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Closes the account and forgets its password. `false`: it was closed before, and only an
+/// erasure was added, if one was asked for.
+pub async fn deactivate(
+    conn: &mut PgConnection,
+    user: UserNid,
+    now_ms: i64,
+    erase: bool,
+) -> Result<bool, StoreError> {
+    let closed_ms = sqlx::query_scalar!(
+        r#"
+        UPDATE accounts
+        SET
+            password_hash = NULL,
+            is_admin = FALSE,
+            deactivated_ms = COALESCE(deactivated_ms, $2),
+            is_erased = is_erased OR $3
+        WHERE user_nid = $1
+        RETURNING deactivated_ms AS "closed_ms!" -- just set
+        "#,
+        user as UserNid,
+        now_ms,
+        erase,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(closed_ms == Some(now_ms))
+}
+
+/// Whether there is any account at all, so that a first run can be told from a later one.
+pub async fn any(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    let any = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT user_nid
+            FROM accounts
+        ) AS "any!" -- EXISTS is never null
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(any)
+}
+
+struct Row {
+    user: UserNid,
+    user_id: String,
+    password_hash: Option<String>,
+    is_admin: bool,
+    is_external: bool,
+    deactivated_ms: Option<i64>,
+}
+
+impl Row {
+    fn into_account(self) -> Result<Account, StoreError> {
+        let user_id = UserId::parse(&self.user_id)
+            .map_err(|_| StoreError::inconsistent("users", "user_id", self.user))?;
+        Ok(Account {
+            user: self.user,
+            user_id,
+            password_hash: self.password_hash.map(Zeroizing::new),
+            is_admin: self.is_admin,
+            is_external: self.is_external,
+            is_deactivated: self.deactivated_ms.is_some(),
+        })
+    }
+}

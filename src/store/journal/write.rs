@@ -1,0 +1,157 @@
+//! What services ask the journal to write.
+
+use std::sync::Arc;
+
+use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, RoomVersionId};
+use serde_json::value::RawValue;
+
+use crate::store::{
+    DeviceNid, RoomNid, RoomPosition, StreamPosition, UserNid,
+    live::{RoomHead, TimelineEvent},
+};
+
+/// What is written in one piece: all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Write {
+    /// Events of one room.
+    pub room: Option<RoomWrite>,
+    /// Read receipts.
+    pub receipts: Vec<ReceiptWrite>,
+    /// Account data.
+    pub account_data: Vec<AccountDataWrite>,
+    /// Aliases that must be free. Taken ones refuse the write with `aliases_pkey`.
+    pub aliases: Vec<(OwnedRoomAliasId, RoomNid, UserNid)>,
+    /// Whether the room is published in the directory from now on.
+    pub publish: Option<(RoomNid, bool)>,
+}
+
+/// New events on the line of a room.
+#[derive(Debug)]
+pub struct RoomWrite {
+    /// The room.
+    pub room: RoomNid,
+    /// For a room that does not exist yet.
+    pub created: Option<NewRoom>,
+    /// The position that the first event was built on. Where the room has moved on, the write is
+    /// refused with [`crate::store::StoreError::Conflict`].
+    pub expected: RoomPosition,
+    /// The events, each on top of the one before.
+    pub events: Vec<Arc<TimelineEvent>>,
+    /// Older events that these events redact.
+    pub redactions: Vec<Redaction>,
+    /// The room after the last event.
+    pub head: Arc<RoomHead>,
+    /// What the room directory shows, where these events change it.
+    pub summary: Option<Box<RoomSummary>>,
+    /// What a client's transaction id stands for.
+    pub transaction: Option<TransactionWrite>,
+}
+
+/// A room to make.
+#[derive(Debug)]
+pub struct NewRoom {
+    /// Its id.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub room_version: RoomVersionId,
+}
+
+/// An event that loses its content.
+#[derive(Debug)]
+pub struct Redaction {
+    /// The event as it is from now on.
+    pub event: Arc<TimelineEvent>,
+}
+
+/// What the room directory shows of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// How many members have joined.
+    pub joined_count: i64,
+    /// The name.
+    pub name: Option<String>,
+    /// The topic.
+    pub topic: Option<String>,
+    /// The canonical alias.
+    pub canonical_alias: Option<String>,
+    /// The avatar.
+    pub avatar_url: Option<String>,
+    /// The join rule.
+    pub join_rule: Option<String>,
+    /// The room type.
+    pub room_type: Option<String>,
+    /// Whether the history is world-readable.
+    pub world_readable: bool,
+    /// Whether guest accounts may join.
+    pub guest_can_join: bool,
+}
+
+/// A client's transaction id, and the event that it made.
+#[derive(Clone, Debug)]
+pub struct TransactionWrite {
+    /// The number of the device.
+    pub device: DeviceNid,
+    /// Room, event type and transaction id, digested: see
+    /// [`crate::store::transactions::key`].
+    pub key: [u8; 16],
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// Now, in milliseconds.
+    pub at: i64,
+}
+
+/// A read receipt.
+#[derive(Clone, Debug)]
+pub struct ReceiptWrite {
+    /// The room.
+    pub room: RoomNid,
+    /// Who has read.
+    pub user: UserNid,
+    /// Whether only the reader sees it (`m.read.private`).
+    pub private: bool,
+    /// The thread, `main`, or empty.
+    pub thread: String,
+    /// The event's position.
+    pub position: RoomPosition,
+    /// How many events up to there count as unread messages.
+    pub notify_count: i64,
+    /// The event's id.
+    pub event_id: OwnedEventId,
+    /// When, in milliseconds.
+    pub at: i64,
+}
+
+/// Account data of a user.
+#[derive(Clone, Debug)]
+pub struct AccountDataWrite {
+    /// Whose.
+    pub user: UserNid,
+    /// Which room's; `None` for global account data.
+    pub room: Option<RoomNid>,
+    /// The type.
+    pub event_type: String,
+    /// The content, a JSON object.
+    pub content: Box<RawValue>,
+}
+
+impl Write {
+    /// About how much memory the write holds while it waits, in bytes.
+    pub fn weight(&self) -> usize {
+        let events = self.room.iter().flat_map(|room| &room.events);
+        let account_data = self
+            .account_data
+            .iter()
+            .map(|data| data.content.get().len());
+        1024 + events
+            .map(|event| event.pdu.json().len() * 2)
+            .sum::<usize>()
+            + account_data.sum::<usize>()
+    }
+}
+
+/// Where a write stands in the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// The position of its last entry.
+    pub position: StreamPosition,
+}

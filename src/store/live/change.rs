@@ -1,0 +1,196 @@
+//! What the stream holds: an entry is a change with its position.
+
+use std::sync::Arc;
+
+use ruma::OwnedEventId;
+use serde_json::value::RawValue;
+
+use super::TimelineEvent;
+use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+
+/// A change at its place in the stream.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The place.
+    pub position: StreamPosition,
+    /// The change.
+    pub change: Change,
+}
+
+/// Something that a sync can show.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An event in a room.
+    Event(Arc<TimelineEvent>),
+    /// A user has read up to an event.
+    Receipt {
+        /// The room.
+        room: RoomNid,
+        /// The user.
+        user: UserNid,
+        /// Whether nobody else sees it.
+        private: bool,
+        /// The thread, `main`, or empty.
+        thread: Arc<str>,
+        /// The event's position.
+        position: RoomPosition,
+        /// The count of unread messages up to there.
+        notify_count: i64,
+        /// The event.
+        event_id: OwnedEventId,
+        /// When, in milliseconds.
+        at: i64,
+    },
+    /// A user's account data.
+    AccountData {
+        /// The user.
+        user: UserNid,
+        /// The room, unless it is global.
+        room: Option<RoomNid>,
+        /// The type.
+        event_type: Arc<str>,
+        /// The content.
+        content: Arc<RawValue>,
+    },
+    /// A row that shows nothing: what it pointed at has been replaced, or makes no sense.
+    Nothing,
+}
+
+/// A change as a row of the stream table.
+#[derive(Debug)]
+pub(in crate::store) struct ChangeRow {
+    pub(in crate::store) kind: i16,
+    pub(in crate::store) room: Option<RoomNid>,
+    pub(in crate::store) room_position: Option<RoomPosition>,
+    pub(in crate::store) user: Option<UserNid>,
+    pub(in crate::store) detail: Option<String>,
+}
+
+/// The kinds of rows.
+pub(in crate::store) mod kind {
+    /// An event.
+    pub(in crate::store) const EVENT: i16 = 1;
+    /// A membership event.
+    pub(in crate::store) const MEMBER: i16 = 2;
+    /// A receipt.
+    pub(in crate::store) const RECEIPT: i16 = 3;
+    /// Account data.
+    pub(in crate::store) const ACCOUNT_DATA: i16 = 4;
+}
+
+impl Change {
+    /// The room, unless it is a user's affair.
+    pub fn room(&self) -> Option<RoomNid> {
+        match self {
+            Self::Event(event) => Some(event.room),
+            Self::Receipt { room, .. } => Some(*room),
+            Self::AccountData { .. } | Self::Nothing => None,
+        }
+    }
+
+    /// The user whom it is about: the target of a membership event, the owner of account data.
+    pub fn user(&self) -> Option<UserNid> {
+        match self {
+            Self::Event(event) => event.member.map(|change| change.user),
+            Self::Receipt { .. } | Self::Nothing => None,
+            Self::AccountData { user, .. } => Some(*user),
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Event(event) => event.weight(),
+            Self::Receipt { .. } | Self::Nothing => 256,
+            Self::AccountData { content, .. } => 256 + content.get().len(),
+        }
+    }
+
+    pub(in crate::store) fn to_row(&self) -> ChangeRow {
+        match self {
+            Self::Event(event) => ChangeRow {
+                kind: if event.member.is_some() {
+                    kind::MEMBER
+                } else {
+                    kind::EVENT
+                },
+                room: Some(event.room),
+                room_position: Some(event.position),
+                user: event.member.map(|change| change.user),
+                detail: event
+                    .member
+                    .map(|change| change.before.to_sql().to_string())
+                    .or_else(|| mentions_detail(&event.mentions)),
+            },
+            Self::Receipt {
+                room,
+                user,
+                private,
+                thread,
+                position,
+                ..
+            } => ChangeRow {
+                kind: kind::RECEIPT,
+                room: Some(*room),
+                room_position: Some(*position),
+                user: Some(*user),
+                detail: Some(receipt_detail(*private, thread)),
+            },
+            Self::AccountData {
+                user,
+                room,
+                event_type,
+                ..
+            } => ChangeRow {
+                kind: kind::ACCOUNT_DATA,
+                room: *room,
+                room_position: None,
+                user: Some(*user),
+                detail: Some((**event_type).to_owned()),
+            },
+            Self::Nothing => ChangeRow {
+                kind: 0,
+                room: None,
+                room_position: None,
+                user: None,
+                detail: None,
+            },
+        }
+    }
+}
+
+/// How a receipt's type and thread stand in a row.
+pub(in crate::store) fn receipt_detail(private: bool, thread: &str) -> String {
+    format!("{}{thread}", if private { 'p' } else { 'r' })
+}
+
+/// The type (private or not) and thread of a receipt's row.
+pub(in crate::store) fn parse_receipt_detail(detail: &str) -> (bool, &str) {
+    match detail.strip_prefix('p') {
+        Some(thread) => (true, thread),
+        None => (false, detail.strip_prefix('r').unwrap_or(detail)),
+    }
+}
+
+/// The membership before a membership event, from its row.
+pub(in crate::store) fn parse_member_detail(detail: Option<&str>) -> Membership {
+    let number = detail.and_then(|detail| detail.parse().ok()).unwrap_or(0);
+    Membership::from_sql(number)
+}
+
+/// Who is mentioned, as it stands in an event's row.
+fn mentions_detail(mentions: &[UserNid]) -> Option<String> {
+    if mentions.is_empty() {
+        return None;
+    }
+    let numbers: Vec<_> = mentions.iter().map(ToString::to_string).collect();
+    Some(numbers.join(","))
+}
+
+/// Who is mentioned, from an event's row.
+pub(in crate::store) fn parse_mentions_detail(detail: Option<&str>) -> Vec<UserNid> {
+    let numbers = detail.unwrap_or_default().split(',');
+    numbers
+        .filter_map(|number| number.parse().ok().map(UserNid))
+        .collect()
+}

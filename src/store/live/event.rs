@@ -1,0 +1,166 @@
+//! An event as memory holds it: parsed once, serialized for clients once, shared by everybody.
+
+use std::sync::Arc;
+
+use ruma::{
+    RoomId,
+    events::{TimelineEventType, room::member::MembershipState},
+};
+
+use crate::{
+    event::{
+        Pdu,
+        client_format::{self, Personal, Unsigned},
+    },
+    store::{DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, UserNid},
+};
+
+/// An event with its place in its room.
+#[derive(Debug)]
+pub struct TimelineEvent {
+    /// The room.
+    pub room: RoomNid,
+    /// The place on the room's line.
+    pub position: RoomPosition,
+    /// The sender.
+    pub sender: UserNid,
+    /// The event.
+    pub pdu: Arc<Pdu>,
+    /// The client format without room id, see [`client_format::personalize`].
+    pub client: Box<str>,
+    /// For a state event, its slot.
+    pub slot: Option<SlotNid>,
+    /// For a state event, the position of the one it replaced.
+    pub replaces: Option<RoomPosition>,
+    /// How many events up to and with this one count as unread messages.
+    pub notify_count: i64,
+    /// For a membership event, whose membership changed and how.
+    pub member: Option<MemberChange>,
+    /// Who is mentioned.
+    pub mentions: Vec<UserNid>,
+    /// The redaction that took its content.
+    pub redacted_by: Option<RoomPosition>,
+    /// The device of this server that sent it, with its transaction id.
+    pub transaction: Option<SenderTransaction>,
+}
+
+/// What a membership event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberChange {
+    /// Whose membership.
+    pub user: UserNid,
+    /// What it was.
+    pub before: Membership,
+    /// What it is.
+    pub after: Membership,
+}
+
+/// Which device sent an event, and under which transaction id.
+#[derive(Clone, Debug)]
+pub struct SenderTransaction {
+    /// The number of the device.
+    pub device: DeviceNid,
+    /// The client's transaction id.
+    pub id: Box<str>,
+}
+
+impl TimelineEvent {
+    /// The event for one reader. `room_id` is given where the answer does not name the room.
+    pub fn for_reader(
+        &self,
+        room_id: Option<&RoomId>,
+        membership: Option<&MembershipState>,
+        device: Option<DeviceNid>,
+    ) -> String {
+        let transaction = self.transaction.as_ref();
+        let own = transaction.filter(|transaction| Some(transaction.device) == device);
+        client_format::personalize(
+            &self.client,
+            &Personal {
+                room_id,
+                age: None,
+                transaction_id: own.map(|transaction| &*transaction.id),
+                membership,
+            },
+        )
+    }
+
+    /// Whether sending this event means that the sender has read what came before: messages do,
+    /// and so does joining; other state events may be sent by machinery.
+    pub fn marks_read(&self) -> bool {
+        match &self.member {
+            Some(change) => {
+                change.user == self.sender
+                    && change.after == Membership::Join
+                    && change.before != Membership::Join
+            }
+            None => self.slot.is_none(),
+        }
+    }
+
+    /// The same event after a redaction: `pdu` is what is left of it.
+    #[must_use]
+    pub fn redacted(&self, pdu: Arc<Pdu>, by: &Self) -> Self {
+        let because = client_format::client_text(&by.pdu, &Unsigned::default(), false);
+        let unsigned = Unsigned {
+            redacted_because: Some(&because),
+            ..Unsigned::default()
+        };
+        Self {
+            room: self.room,
+            position: self.position,
+            sender: self.sender,
+            client: client_format::client_text(&pdu, &unsigned, false).into(),
+            pdu,
+            slot: self.slot,
+            replaces: self.replaces,
+            notify_count: self.notify_count,
+            member: self.member,
+            mentions: Vec::new(),
+            redacted_by: Some(by.position),
+            transaction: self.transaction.clone(),
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        512 + self.pdu.json().len() + self.client.len()
+    }
+}
+
+/// Whether an event counts as an unread message: what the default push rules notify of.
+/// Highlights are counted apart. (Client-server API v1.19, "Predefined rules".)
+pub fn counts_as_unread(pdu: &Pdu) -> bool {
+    !pdu.is_state()
+        && matches!(
+            pdu.event_type(),
+            TimelineEventType::RoomMessage | TimelineEventType::RoomEncrypted
+        )
+        && !is_notice_or_edit(pdu)
+}
+
+/// `m.notice` messages and edits do not notify.
+fn is_notice_or_edit(pdu: &Pdu) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Relation {
+        rel_type: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Content {
+        msgtype: Option<String>,
+        #[serde(rename = "m.relates_to")]
+        relates_to: Option<Relation>,
+    }
+    // Most messages have neither word, and need no parse.
+    let text = pdu.content_str();
+    if !text.contains("m.notice") && !text.contains("m.relates_to") {
+        return false;
+    }
+    let Some(content) = pdu.content_as::<Content>() else {
+        return false;
+    };
+    content.msgtype.as_deref() == Some("m.notice")
+        || content
+            .relates_to
+            .is_some_and(|relation| relation.rel_type.as_deref() == Some("m.replace"))
+}

@@ -1,0 +1,202 @@
+//! The recent part of the stream, indexed by room and by user.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{Change, Entry, TimelineEvent, UserRooms};
+use crate::store::{Membership, RoomNid, StreamPosition, UserNid};
+
+/// The entries with positions in `(first, last]`, without a gap.
+#[derive(Debug)]
+pub(super) struct Window {
+    first: StreamPosition,
+    last: StreamPosition,
+    entries: VecDeque<Arc<Entry>>,
+    by_room: HashMap<RoomNid, VecDeque<Arc<Entry>>>,
+    by_user: HashMap<UserNid, VecDeque<Arc<Entry>>>,
+    weight: usize,
+    limit: usize,
+}
+
+impl Window {
+    pub(super) fn new(position: StreamPosition, limit: usize) -> Self {
+        Self {
+            first: position,
+            last: position,
+            entries: VecDeque::new(),
+            by_room: HashMap::new(),
+            by_user: HashMap::new(),
+            weight: 0,
+            limit,
+        }
+    }
+
+    pub(super) fn restart(&mut self, position: StreamPosition) {
+        *self = Self::new(position, self.limit);
+    }
+
+    pub(super) fn last(&self) -> StreamPosition {
+        self.last
+    }
+
+    /// Whether everything after `position` is here.
+    pub(super) fn covers(&self, position: StreamPosition) -> bool {
+        position >= self.first
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        let entry = Arc::new(entry);
+        self.last = entry.position;
+        self.weight += entry.change.weight();
+        if let Some(room) = entry.change.room() {
+            let of_room = self.by_room.entry(room).or_default();
+            of_room.push_back(Arc::clone(&entry));
+        }
+        if let Some(user) = entry.change.user() {
+            let of_user = self.by_user.entry(user).or_default();
+            of_user.push_back(Arc::clone(&entry));
+        }
+        self.entries.push_back(entry);
+        while self.weight > self.limit {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(entry) = self.entries.pop_front() else {
+            return;
+        };
+        self.first = entry.position;
+        self.weight = self.weight.saturating_sub(entry.change.weight());
+        if let Some(room) = entry.change.room() {
+            pop_from(&mut self.by_room, &room, entry.position);
+        }
+        if let Some(user) = entry.change.user() {
+            pop_from(&mut self.by_user, &user, entry.position);
+        }
+    }
+
+    /// All entries after a position.
+    pub(super) fn after(&self, position: StreamPosition) -> impl Iterator<Item = &Arc<Entry>> {
+        let skip = self
+            .entries
+            .partition_point(|entry| entry.position <= position);
+        self.entries.range(skip..)
+    }
+
+    /// The entries about a user after a position.
+    pub(super) fn own_after(&self, position: StreamPosition, user: UserNid) -> Vec<Arc<Entry>> {
+        tail(self.by_user.get(&user), position)
+    }
+
+    /// The entries of a user's rooms after a position, by room. Rooms that the user has left count
+    /// as well, if they were left after the position.
+    pub(super) fn rooms_after(
+        &self,
+        position: StreamPosition,
+        rooms: &UserRooms,
+    ) -> Vec<(RoomNid, Vec<Arc<Entry>>)> {
+        if position >= self.last {
+            return Vec::new();
+        }
+        let missed = usize::try_from(self.last.0 - position.0).unwrap_or(usize::MAX);
+        let mut candidates: Vec<RoomNid> = if missed < rooms.len() {
+            self.after(position)
+                .filter_map(|entry| entry.change.room())
+                .filter(|room| rooms.get(*room).is_some())
+                .collect()
+        } else {
+            rooms
+                .iter()
+                .filter(|(room, of_user)| {
+                    of_user.membership == Membership::Join || self.has_after(*room, position)
+                })
+                .map(|(room, _)| room)
+                .collect()
+        };
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
+            .into_iter()
+            .map(|room| (room, tail(self.by_room.get(&room), position)))
+            .filter(|(_, entries)| !entries.is_empty())
+            .collect()
+    }
+
+    fn has_after(&self, room: RoomNid, position: StreamPosition) -> bool {
+        let newest = self.by_room.get(&room).and_then(VecDeque::back);
+        newest.is_some_and(|entry| entry.position > position)
+    }
+
+    /// The events of a room, oldest first.
+    pub(super) fn events_of(&self, room: RoomNid) -> impl Iterator<Item = Arc<TimelineEvent>> {
+        let entries = self.by_room.get(&room).into_iter().flatten();
+        entries.filter_map(|entry| match &entry.change {
+            Change::Event(event) => Some(Arc::clone(event)),
+            Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => None,
+        })
+    }
+
+    /// Replaces an event that lost its content, wherever it stands.
+    pub(super) fn redact(&mut self, redacted: &Arc<TimelineEvent>) {
+        let is_it = |entry: &Arc<Entry>| {
+            matches!(&entry.change, Change::Event(event)
+                if event.room == redacted.room && event.position == redacted.position)
+        };
+        let Some(of_room) = self.by_room.get_mut(&redacted.room) else {
+            return;
+        };
+        let Some(found) = of_room.iter_mut().find(|entry| is_it(entry)) else {
+            return;
+        };
+        let position = found.position;
+        let new = Arc::new(Entry {
+            position,
+            change: Change::Event(Arc::clone(redacted)),
+        });
+        self.weight = self.weight.saturating_sub(found.change.weight()) + new.change.weight();
+        *found = Arc::clone(&new);
+        let member = redacted.member.map(|change| change.user);
+        let of_user = member.and_then(|user| self.by_user.get_mut(&user));
+        let places = of_user.into_iter().chain([&mut self.entries]);
+        for entries in places {
+            let at = entries.partition_point(|entry| entry.position < position);
+            if let Some(place) = entries
+                .get_mut(at)
+                .filter(|entry| entry.position == position)
+            {
+                *place = Arc::clone(&new);
+            }
+        }
+    }
+}
+
+/// The entries after a position.
+fn tail(entries: Option<&VecDeque<Arc<Entry>>>, position: StreamPosition) -> Vec<Arc<Entry>> {
+    let Some(entries) = entries else {
+        return Vec::new();
+    };
+    let skip = entries.partition_point(|entry| entry.position <= position);
+    entries.range(skip..).cloned().collect()
+}
+
+fn pop_from<K: std::hash::Hash + Eq>(
+    index: &mut HashMap<K, VecDeque<Arc<Entry>>>,
+    key: &K,
+    position: StreamPosition,
+) {
+    let Some(entries) = index.get_mut(key) else {
+        return;
+    };
+    if entries
+        .front()
+        .is_some_and(|entry| entry.position == position)
+    {
+        entries.pop_front();
+    }
+    if entries.is_empty() {
+        index.remove(key);
+    }
+}

@@ -1,0 +1,131 @@
+//! Current memberships, and how far users have read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sqlx::PgConnection;
+
+use super::{
+    Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
+    live::{RoomOfUser, UserRooms},
+};
+
+/// A user's view of their rooms, and the stream position that it is at least as new as.
+pub(super) async fn load_user(
+    conn: &mut PgConnection,
+    user: UserNid,
+) -> Result<(StreamPosition, UserRooms), StoreError> {
+    // The position is read first: what is committed in between is applied a second time from the
+    // window, which changes nothing.
+    let position = super::stream::position(conn).await?;
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.room_nid AS "room_nid: RoomNid",
+            m.membership,
+            m.position AS "position: RoomPosition",
+            m.forgotten,
+            m.read_position AS "read_position: RoomPosition",
+            m.read_notify_count,
+            ARRAY(
+                SELECT h.position
+                FROM highlights h
+                WHERE h.user_nid IN (m.user_nid, 0)
+                    AND h.room_nid = m.room_nid
+                    AND h.position > m.read_position
+                ORDER BY h.position
+                LIMIT 100
+            ) AS "highlights!: Vec<RoomPosition>" -- an array is never null
+        FROM memberships m
+        WHERE m.user_nid = $1
+        "#,
+        user as UserNid,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rooms = rows.into_iter().map(|row| {
+        let room = RoomOfUser {
+            membership: Membership::from_sql(row.membership),
+            position: row.position,
+            forgotten: row.forgotten,
+            read_position: row.read_position,
+            read_notify_count: row.read_notify_count,
+            highlights: Arc::new(row.highlights),
+        };
+        (row.room_nid, room)
+    });
+    Ok((position, UserRooms::new(rooms)))
+}
+
+/// Marks a room that the user has left as forgotten. `false` if the user has not left it.
+pub(super) async fn forget(
+    conn: &mut PgConnection,
+    user: UserNid,
+    room: RoomNid,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        WITH forgotten AS (
+            UPDATE memberships
+            SET forgotten = TRUE
+            WHERE user_nid = $1
+                AND room_nid = $2
+                AND membership IN (0, 4)
+            RETURNING user_nid
+        )
+        SELECT pg_notify('chappe_views', user_nid::TEXT)::TEXT AS notified
+        FROM forgotten
+        "#,
+        user as UserNid,
+        room as RoomNid,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(done.is_some())
+}
+
+/// The rooms in which two users are both joined.
+pub async fn list_shared(
+    conn: &mut PgConnection,
+    one: UserNid,
+    other: UserNid,
+) -> Result<Vec<RoomNid>, StoreError> {
+    let rooms = sqlx::query_scalar!(
+        r#"
+        SELECT a.room_nid AS "room_nid: RoomNid"
+        FROM memberships a
+        JOIN memberships b ON b.room_nid = a.room_nid
+        WHERE a.user_nid = $1
+            AND a.membership = 2
+            AND b.user_nid = $2
+            AND b.membership = 2
+        "#,
+        one as UserNid,
+        other as UserNid,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rooms)
+}
+
+/// How many joined members each of these rooms has.
+pub async fn count_joined(
+    conn: &mut PgConnection,
+    rooms: &[RoomNid],
+) -> Result<HashMap<RoomNid, i64>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT room_nid AS "room_nid: RoomNid",
+            COUNT(*) AS "count!" -- an aggregate is never null
+        FROM memberships
+        WHERE room_nid = ANY($1)
+            AND membership = 2
+        GROUP BY room_nid
+        "#,
+        &rooms.iter().map(|room| room.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.room_nid, row.count))
+        .collect())
+}

@@ -1,0 +1,129 @@
+//! Tokens that let their holders make accounts, and nonces that were used to make one.
+
+use sqlx::PgConnection;
+
+use super::{StoreError, access_tokens::TokenHash};
+
+/// A token that lets its holders make accounts.
+#[derive(Clone)]
+pub struct RegistrationToken {
+    /// The token.
+    pub token: String,
+    /// How many accounts it is good for; `None`: any number.
+    pub uses_allowed: Option<i64>,
+    /// How many accounts were made with it.
+    pub completed: i64,
+    /// When it stops working, in milliseconds since the epoch; `None`: never.
+    pub expires_ms: Option<i64>,
+}
+
+/// Adds a token. `false`: there is one with this text.
+pub async fn insert(
+    conn: &mut PgConnection,
+    token: &str,
+    uses_allowed: Option<i64>,
+    created_ms: i64,
+    expires_ms: Option<i64>,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        INSERT INTO registration_tokens (
+            token,
+            uses_allowed,
+            created_ms,
+            expires_ms
+        )
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT (token) DO NOTHING
+        "#,
+        token,
+        uses_allowed,
+        created_ms,
+        expires_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// A token, whether it still works or not.
+pub async fn find(
+    conn: &mut PgConnection,
+    token: &str,
+) -> Result<Option<RegistrationToken>, StoreError> {
+    let row = sqlx::query_as!(
+        RegistrationToken,
+        r#"
+        SELECT
+            token,
+            uses_allowed,
+            completed,
+            expires_ms
+        FROM registration_tokens
+        WHERE token = $1
+        "#,
+        token,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Counts one more account made with a token. `false`: the token does not work any more.
+pub async fn use_once(
+    conn: &mut PgConnection,
+    token: &str,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        UPDATE registration_tokens
+        SET completed = completed + 1
+        WHERE token = $1
+            AND (uses_allowed IS NULL OR completed < uses_allowed)
+            AND (expires_ms IS NULL OR expires_ms > $2)
+        "#,
+        token,
+        now_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Marks a nonce as used. `false`: it was used before.
+pub async fn insert_nonce(
+    conn: &mut PgConnection,
+    nonce: TokenHash,
+    expires_ms: i64,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        INSERT INTO used_nonces (
+            nonce_hash,
+            expires_ms
+        )
+        VALUES ($1, $2)
+        ON CONFLICT (nonce_hash) DO NOTHING
+        "#,
+        nonce.as_bytes(),
+        expires_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Forgets the nonces that would not be good any more.
+pub async fn delete_expired_nonces(conn: &mut PgConnection, now_ms: i64) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        DELETE FROM used_nonces
+        WHERE expires_ms < $1
+        "#,
+        now_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

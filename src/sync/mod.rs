@@ -1,0 +1,248 @@
+//! `/sync`: what a client missed.
+//!
+//! A sync registers with the user's waiter, looks at what the user missed ([`missed`]), from memory
+//! where the token lies in the window and from the database where it is older, and works out the
+//! sections of the answer ([`section`]). If there is nothing it waits: for a commit that touches
+//! one of the user's rooms, for typing, for the end of its time or of the process.
+//!
+//! Client-server API v1.19, "Syncing".
+
+mod answer;
+mod entries;
+mod filter;
+mod missed;
+mod section;
+mod state;
+mod token;
+mod write;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use moka::sync::Cache;
+use ruma::{
+    OwnedUserId,
+    api::client::{filter::FilterDefinition, sync::sync_events::v3::Filter as RequestFilter},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    filter::{Events, Filter},
+    token::{InvalidToken, SyncToken},
+};
+use crate::{
+    rooms::{self, Actor, Rooms},
+    store::{DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, filters},
+};
+
+/// The longest that a sync waits.
+const MAX_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Why a sync failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is neither JSON nor the id of a stored filter.
+    #[error("unknown filter")]
+    UnknownFilter,
+    /// The token is not one of ours.
+    #[error(transparent)]
+    InvalidToken(#[from] InvalidToken),
+    /// A room could not be read.
+    #[error(transparent)]
+    Rooms(#[from] rooms::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a client asks.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asks.
+    pub actor: Actor,
+    /// The token of the last answer; `None` for a first sync.
+    pub since: Option<SyncToken>,
+    /// What the client wants to see.
+    pub filter: Arc<Filter>,
+    /// Whether to answer with the whole state of all rooms.
+    pub full_state: bool,
+    /// Whether the state is that after the timeline, instead of that before.
+    pub state_after: bool,
+    /// How long to wait when there is nothing.
+    pub timeout: Duration,
+}
+
+/// The sync service. Cheap to clone.
+#[derive(Clone)]
+pub struct Sync(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    rooms: Rooms,
+    filters: Cache<(UserNid, i64), Arc<Filter>>,
+    /// The members that each device has been told of, for lazy loading.
+    told: Cache<DeviceNid, Arc<Mutex<Told>>>,
+    stop: CancellationToken,
+    observer: Option<Arc<dyn SyncObserver>>,
+}
+
+/// Which members a device knows, and the token that its last answer was for: a device that asks
+/// again with the same token has not seen the answer.
+#[derive(Debug, Default)]
+struct Told {
+    since: Option<SyncToken>,
+    members: HashSet<(RoomNid, OwnedUserId)>,
+}
+
+/// The most members that are remembered of a device; with more, members are told again.
+const MAX_TOLD: usize = 5_000;
+
+/// Hears how many syncs wait.
+pub trait SyncObserver: Send + std::marker::Sync {
+    /// One more sync waits, or one less.
+    fn waiting(&self, change: i64);
+}
+
+/// Counts a waiting sync for as long as it lives.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        if let Some(observer) = &inner.observer {
+            observer.waiting(1);
+        }
+        Self(inner)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.0.observer {
+            observer.waiting(-1);
+        }
+    }
+}
+
+impl Sync {
+    /// The service. When `stop` is asked for, waiting syncs are answered.
+    pub fn new(
+        store: Store,
+        rooms: Rooms,
+        stop: CancellationToken,
+        observer: Option<Arc<dyn SyncObserver>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            rooms,
+            filters: Cache::new(10_000),
+            told: Cache::builder()
+                .max_capacity(20_000)
+                .time_to_idle(Duration::from_hours(1))
+                .build(),
+            stop,
+            observer,
+        }))
+    }
+
+    /// The filter of a request: given in full, or by the id of a stored one.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFilter`].
+    pub async fn filter(
+        &self,
+        user: UserNid,
+        filter: Option<RequestFilter>,
+    ) -> Result<Arc<Filter>, Error> {
+        let id = match filter {
+            None => return Ok(Arc::default()),
+            Some(RequestFilter::FilterDefinition(definition)) => {
+                return Ok(Arc::new(Filter::new(definition)));
+            }
+            Some(RequestFilter::FilterId(id)) => id.parse().map_err(|_| Error::UnknownFilter)?,
+            Some(_) => return Err(Error::UnknownFilter),
+        };
+        if let Some(filter) = self.0.filters.get(&(user, id)) {
+            return Ok(filter);
+        }
+        let mut conn = self.0.store.conn().await?;
+        let json = filters::find(&mut conn, user, id).await?;
+        let json = json.ok_or(Error::UnknownFilter)?;
+        let definition: FilterDefinition =
+            serde_json::from_str(&json).map_err(|_| Error::UnknownFilter)?;
+        let filter = Arc::new(Filter::new(definition));
+        self.0.filters.insert((user, id), Arc::clone(&filter));
+        Ok(filter)
+    }
+
+    /// Answers a sync, as JSON.
+    pub async fn sync(&self, request: Request) -> Result<String, Error> {
+        let store = &self.0.store;
+        let user = request.actor.user;
+        if let Some(since) = request.since
+            && since.position > store.live().position()
+        {
+            // The token is of another process, which is ahead.
+            store.catch_up().await?;
+        }
+        let deadline = Instant::now() + request.timeout.min(MAX_TIMEOUT);
+        loop {
+            store.load_user(user).await?;
+            let Some(waiter) = store.live().waiter(user) else {
+                // The view was dropped again: memory is short.
+                continue;
+            };
+            // Registered before looking: what is committed after the look wakes this.
+            let woken = waiter.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let answer = self.look(&request).await?;
+            let waits = answer.is_empty
+                && request.since.is_some()
+                && !request.full_state
+                && Instant::now() < deadline
+                && !self.0.stop.is_cancelled();
+            if !waits {
+                return Ok(answer.text);
+            }
+            let _waiting = Waiting::new(&self.0);
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep_until(deadline) => {}
+                () = self.0.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// The members that a device knows, forgotten if it has not seen its last answer.
+    fn told(&self, request: &Request) -> Option<Arc<Mutex<Told>>> {
+        let device = request.actor.device?;
+        let told = self.0.told.get_with(device, Arc::default);
+        {
+            let mut told = told
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if request.since.is_none() || told.since == request.since {
+                told.members.clear();
+            }
+            if told.members.len() > MAX_TOLD {
+                told.members.clear();
+            }
+        }
+        Some(told)
+    }
+}
+
+/// An answer, and whether a client could do without it.
+struct Answer {
+    text: String,
+    is_empty: bool,
+}
+
+/// The end of the stream as a token.
+fn token(position: StreamPosition, typing: i64) -> SyncToken {
+    SyncToken { position, typing }
+}

@@ -1,0 +1,272 @@
+//! Which events of a room go into an answer.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::events::room::member::MembershipState;
+
+use super::{
+    Error, Request, Sync,
+    missed::{JoinedNews, LeftNews},
+};
+use crate::{
+    event::Pdu,
+    rooms::Viewer,
+    store::{
+        RoomNid, RoomPosition,
+        events::{self, Direction, Range},
+        live::{RoomHead, TimelineEvent},
+    },
+};
+
+/// How many events are read for each that a filter may let through.
+const FILTERED_FACTOR: u32 = 5;
+/// The most events that are read of one room.
+const MAX_READ: u32 = 1_000;
+
+/// The part of a room's line that an answer tells.
+pub(super) struct Section {
+    /// The room.
+    pub(super) room: RoomNid,
+    /// The room as it is at its end, or later.
+    pub(super) head: Arc<RoomHead>,
+    /// The last position that the client knew; `None` if it knew nothing.
+    pub(super) from: Option<RoomPosition>,
+    /// The last position that it knows now.
+    pub(super) to: RoomPosition,
+    /// The events.
+    pub(super) timeline: Vec<Arc<TimelineEvent>>,
+    /// All events after `from`, where they are in memory: what was left out is among them.
+    pub(super) known: Option<Vec<Arc<TimelineEvent>>>,
+    /// Whether there are older events that the client does not know.
+    pub(super) limited: bool,
+    /// The position before the timeline, where paging back begins.
+    pub(super) before: RoomPosition,
+    /// What the reader may see, and was, along the timeline, once that was looked up.
+    pub(super) viewer: Option<Viewer>,
+    /// The state before the timeline, or after it: what the client does not know of it.
+    pub(super) state: Vec<Arc<Pdu>>,
+}
+
+impl Sync {
+    /// The sections of rooms in which the user is joined.
+    pub(super) async fn joined_sections(
+        &self,
+        request: &Request,
+        news: &[JoinedNews],
+    ) -> Result<Vec<Section>, Error> {
+        let mut sections: Vec<Section> = news
+            .iter()
+            .map(|news| Section {
+                room: news.room,
+                head: Arc::clone(&news.head),
+                from: news.from,
+                to: news.head.position(),
+                timeline: Vec::new(),
+                known: news.events.clone(),
+                limited: false,
+                before: news.head.position(),
+                viewer: None,
+                state: Vec::new(),
+            })
+            .collect();
+        self.add_timelines(request, &mut sections).await?;
+        self.add_state(request, &mut sections).await?;
+        Ok(sections)
+    }
+
+    /// The sections of rooms that the user left.
+    pub(super) async fn left_sections(
+        &self,
+        request: &Request,
+        news: &[LeftNews],
+    ) -> Result<Vec<Section>, Error> {
+        let mut sections: Vec<Section> = news
+            .iter()
+            .map(|news| Section {
+                room: news.room,
+                head: Arc::clone(&news.head),
+                // Who was not joined has seen nothing, and sees no more than how it ended.
+                from: if news.was_joined {
+                    news.from
+                } else {
+                    Some(RoomPosition(news.at.0 - 1))
+                },
+                to: news.at,
+                timeline: Vec::new(),
+                known: None,
+                limited: false,
+                before: news.at,
+                viewer: None,
+                state: Vec::new(),
+            })
+            .collect();
+        self.add_timelines(request, &mut sections).await?;
+        for (section, news) in sections.iter_mut().zip(news) {
+            if !news.was_joined {
+                section.limited = false;
+            }
+        }
+        let mut with_state: Vec<Section> = Vec::with_capacity(sections.len());
+        let (joined, others): (Vec<_>, Vec<_>) = sections
+            .into_iter()
+            .zip(news)
+            .partition(|(_, news)| news.was_joined);
+        with_state.extend(joined.into_iter().map(|(section, _)| section));
+        self.add_state(request, &mut with_state).await?;
+        with_state.extend(others.into_iter().map(|(section, _)| section));
+        Ok(with_state)
+    }
+
+    /// Fills the timelines: from memory where it has enough, and else with one query.
+    async fn add_timelines(
+        &self,
+        request: &Request,
+        sections: &mut [Section],
+    ) -> Result<(), Error> {
+        let filter = &request.filter.timeline;
+        let limit = filter.limit();
+        let mut ranges = Vec::new();
+        for section in &mut *sections {
+            let known = section
+                .known
+                .clone()
+                .or_else(|| self.in_memory(section, limit));
+            match known {
+                Some(events) => section.take(events, request),
+                None if section.first() <= section.to => ranges.push(Range {
+                    room: section.room,
+                    first: section.first(),
+                    last: section.to,
+                }),
+                None => {}
+            }
+        }
+        if !ranges.is_empty() {
+            let read = u32::try_from(limit).unwrap_or(MAX_READ).max(1);
+            let read = if filter.is_open() {
+                read
+            } else {
+                (read.saturating_mul(FILTERED_FACTOR)).clamp(100, MAX_READ)
+            };
+            let mut conn = self.0.store.conn().await?;
+            let found = events::list(&mut conn, &ranges, Direction::Backward, read).await?;
+            drop(conn);
+            let mut by_room: HashMap<RoomNid, Vec<Arc<TimelineEvent>>> = HashMap::new();
+            for event in found {
+                by_room.entry(event.room).or_default().push(event);
+            }
+            for range in &ranges {
+                let section = sections
+                    .iter_mut()
+                    .find(|section| section.room == range.room);
+                if let Some(section) = section {
+                    section.take(by_room.remove(&range.room).unwrap_or_default(), request);
+                }
+            }
+        }
+        for section in sections {
+            self.hide_what_is_not_visible(request, section).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest events of a room, if memory has as many as are wanted, or all that there are.
+    fn in_memory(&self, section: &Section, limit: usize) -> Option<Vec<Arc<TimelineEvent>>> {
+        let mut recent = self.0.store.live().recent_events(section.room);
+        recent.retain(|event| event.position <= section.to);
+        if recent.last().map(|event| event.position) != Some(section.to) {
+            return None;
+        }
+        let first = recent.first().map(|event| event.position)?;
+        if first > section.first() && recent.len() < limit {
+            return None;
+        }
+        recent.retain(|event| event.position >= section.first());
+        Some(recent)
+    }
+
+    /// Leaves out what the history visibility hides from the reader.
+    async fn hide_what_is_not_visible(
+        &self,
+        request: &Request,
+        section: &mut Section,
+    ) -> Result<(), Error> {
+        let Some(first) = section.timeline.first().map(|event| event.position) else {
+            return Ok(());
+        };
+        let Some(room) = self.0.store.load_room(section.room).await? else {
+            return Ok(());
+        };
+        let mut viewer = self.0.rooms.viewer(&room, &request.actor).await?;
+        viewer.reach(&self.0.store, first).await?;
+        // How the reader's own membership ended is always told.
+        let to = section.to;
+        let hidden = |event: &Arc<TimelineEvent>| {
+            !viewer.may_see(event.position) && !is_own_end(event, to, request)
+        };
+        if let Some(last) = section.timeline.iter().rposition(hidden) {
+            // Not only what is hidden goes, but all before it: it may be state, which the answer
+            // tells as it was before the timeline. The client pages back to the rest.
+            let shown = section.timeline.split_off(last + 1);
+            if let Some(hidden) = section.timeline.last() {
+                section.before = hidden.position;
+            }
+            section.timeline = shown;
+            section.limited = true;
+        }
+        if let Some(first) = section.timeline.first() {
+            section.before = RoomPosition(first.position.0 - 1);
+        }
+        section.viewer = Some(viewer);
+        Ok(())
+    }
+}
+
+/// Whether an event is the end of the reader's own membership, with which the section ends.
+fn is_own_end(event: &TimelineEvent, to: RoomPosition, request: &Request) -> bool {
+    event.position == to
+        && matches!(
+            event.pdu.membership(),
+            Some(MembershipState::Leave | MembershipState::Ban)
+        )
+        && event.pdu.state_key() == Some(request.actor.user_id.as_str())
+}
+
+impl Section {
+    /// The first position that the client does not know.
+    pub(super) fn first(&self) -> RoomPosition {
+        RoomPosition(self.from.map_or(1, |from| from.0 + 1))
+    }
+
+    /// The first position of the timeline; the one after the end if it is empty.
+    pub(super) fn start(&self) -> RoomPosition {
+        RoomPosition(self.before.0 + 1)
+    }
+
+    /// Takes the newest of these events, which end at `to`, into the timeline.
+    fn take(&mut self, events: Vec<Arc<TimelineEvent>>, request: &Request) {
+        let filter = &request.filter.timeline;
+        let limit = filter.limit();
+        let room_id = self.head.room().room_id();
+        let oldest = events.first().map(|event| event.position);
+        let mut wanted: Vec<_> = events
+            .into_iter()
+            .filter(|event| filter.wants(room_id, &event.pdu))
+            .collect();
+        self.before = RoomPosition(oldest.map_or(self.to.0, |oldest| oldest.0 - 1));
+        if wanted.len() > limit {
+            let cut = wanted.len() - limit;
+            let rest = wanted.split_off(cut);
+            if let Some(last) = wanted.last() {
+                self.before = last.position;
+            }
+            wanted = rest;
+            self.limited = true;
+        }
+        self.limited |= self.before >= self.first();
+        if wanted.is_empty() && limit == 0 {
+            self.before = self.to;
+        }
+        self.timeline = wanted;
+    }
+}

@@ -1,0 +1,153 @@
+//! Account data, tags and push rules.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::paging::room;
+use crate::harness::{
+    client::{Client, encode},
+    server::TestServer,
+};
+
+fn own(client: &Client, rest: &str) -> String {
+    format!("user/{}/{rest}", encode(&client.user_id))
+}
+
+#[tokio::test]
+async fn account_data_is_kept_for_its_owner() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let room_id = room(&anna, "shared").await;
+    let global = own(&anna, "account_data/org.example.a");
+    let of_room = format!("rooms/{}/account_data/org.example.a", encode(&room_id));
+    let of_room = own(&anna, &of_room);
+    for (path, content) in [
+        (&global, json!({ "a": 1 })),
+        (&of_room, json!({ "b": [2] })),
+    ] {
+        anna.get(path).await.expect_error(404, "M_NOT_FOUND");
+        anna.put(path, &json!({})).await.expect_ok();
+        anna.put(path, &content).await.expect_ok();
+        assert_eq!(anna.get(path).await.expect_ok(), content);
+        ben.get(path).await.expect_error(403, "M_FORBIDDEN");
+        ben.put(path, &content)
+            .await
+            .expect_error(403, "M_FORBIDDEN");
+        for wrong in [json!([]), json!("text"), json!(null)] {
+            anna.put(path, &wrong).await.expect_error(400, "M_BAD_JSON");
+        }
+        let large = json!({ "text": "x".repeat(300 << 10) });
+        anna.put(path, &large)
+            .await
+            .expect_error(413, "M_TOO_LARGE");
+    }
+    // A room that one has nothing to do with.
+    let foreign = format!("rooms/{}/account_data/org.example.a", encode(&room_id));
+    let foreign = own(&ben, &foreign);
+    ben.put(&foreign, &json!({}))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    ben.get(&foreign).await.expect_error(404, "M_NOT_FOUND");
+    for kind in ["%00", "x%00", &"x".repeat(300)] {
+        let path = own(&anna, &format!("account_data/{kind}"));
+        anna.put(&path, &json!({}))
+            .await
+            .expect_error(400, "M_INVALID_PARAM");
+        anna.get(&path).await.expect_error(404, "M_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_manages_is_changed_elsewhere() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let room_id = room(&anna, "shared").await;
+    for kind in ["m.fully_read", "m.push_rules"] {
+        for path in [
+            format!("account_data/{kind}"),
+            format!("rooms/{}/account_data/{kind}", encode(&room_id)),
+        ] {
+            let answer = anna.put(&own(&anna, &path), &json!({})).await;
+            answer.expect_error(405, "M_BAD_JSON");
+        }
+    }
+    let rules = anna
+        .get(&own(&anna, "account_data/m.push_rules"))
+        .await
+        .expect_ok();
+    assert!(rules["global"]["override"].is_array());
+}
+
+#[tokio::test]
+async fn tags_set_at_once_are_all_kept() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let room_id = room(&anna, "shared").await;
+    let tags = own(&anna, &format!("rooms/{}/tags", encode(&room_id)));
+    assert_eq!(anna.get(&tags).await.expect_ok(), json!({ "tags": {} }));
+    let set = (0..20).map(|number| {
+        let path = format!("{tags}/u.tag{number}");
+        let anna = &anna;
+        async move { anna.put(&path, &json!({ "order": 0.5 })).await.expect_ok() }
+    });
+    join_all(set).await;
+    let found = anna.get(&tags).await.expect_ok();
+    let found = found["tags"].as_object().unwrap();
+    assert_eq!(found.len(), 20);
+    assert_eq!(found["u.tag7"], json!({ "order": 0.5 }));
+    anna.delete(&format!("{tags}/u.tag7")).await.expect_ok();
+    anna.delete(&format!("{tags}/u.tag7")).await.expect_ok();
+    let found = anna.get(&tags).await.expect_ok();
+    assert_eq!(found["tags"].as_object().unwrap().len(), 19);
+    let long = format!("{tags}/{}", "x".repeat(256));
+    anna.put(&long, &json!({}))
+        .await
+        .expect_error(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn push_rules_begin_as_predefined_and_are_changed() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let all = anna.get("pushrules/").await.expect_ok();
+    let global = anna.get("pushrules/global/").await.expect_ok();
+    assert_eq!(all["global"], global);
+    let master = "pushrules/global/override/.m.rule.master";
+    let rule = anna.get(master).await.expect_ok();
+    assert_eq!(
+        (&rule["default"], &rule["enabled"]),
+        (&json!(true), &json!(false))
+    );
+    anna.put(&format!("{master}/enabled"), &json!({ "enabled": true }))
+        .await
+        .expect_ok();
+    let enabled = anna.get(&format!("{master}/enabled")).await.expect_ok();
+    assert_eq!(enabled, json!({ "enabled": true }));
+    let word = "pushrules/global/content/word";
+    let new = json!({ "actions": ["notify"], "pattern": "chappe" });
+    anna.put(word, &new).await.expect_ok();
+    let actions = json!({ "actions": [] });
+    anna.put(&format!("{word}/actions"), &actions)
+        .await
+        .expect_ok();
+    let rule = anna.get(word).await.expect_ok();
+    assert_eq!(
+        (&rule["pattern"], &rule["actions"]),
+        (&json!("chappe"), &json!([]))
+    );
+    let data: Value = anna
+        .get(&own(&anna, "account_data/m.push_rules"))
+        .await
+        .expect_ok();
+    assert_eq!(data["global"]["content"][0]["rule_id"], "word");
+    anna.delete(word).await.expect_ok();
+    anna.delete(word).await.expect_error(404, "M_NOT_FOUND");
+    anna.get(word).await.expect_error(404, "M_NOT_FOUND");
+    assert_eq!(anna.delete(master).await.status, 400);
+    let reserved = "pushrules/global/content/.word";
+    assert_eq!(anna.put(reserved, &new).await.status, 400);
+    let after = format!("{word}?after=nothing");
+    anna.put(&after, &new)
+        .await
+        .expect_error(404, "M_NOT_FOUND");
+}

@@ -1,0 +1,9 @@
+//! What goes wrong: processes killed, databases restarted, bad input, answers lost on the way.
+
+mod bad_input;
+mod kill;
+mod load;
+mod oracle;
+mod postgres;
+mod two_processes;
+mod view;

@@ -1,0 +1,239 @@
+//! An accounts service on a database of its own, with a clock that stands still and mails in a
+//! folder.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use chappe::{
+    accounts::{Accounts, HashCost, RegistrationSettings, SessionSettings, Settings, SharedSecret},
+    clock::ManualClock,
+    config::{Profile, policy::Policy as PolicySettings},
+    event::SigningKey,
+    language::Language,
+    mail::{Encryption, MailSettings, Mailer},
+    policy::Policy,
+    random::Random,
+    rooms::Rooms,
+    store::{
+        Database, Store, StoreOptions,
+        access_tokens::{self, NewToken, TokenHash},
+        accounts::{self, NewAccount},
+        devices,
+        live::LiveOptions,
+        users,
+    },
+};
+use ruma::{RoomVersionId, UserId, server_name};
+use tempfile::TempDir;
+
+use zeroize::Zeroizing;
+
+use super::postgres::{self, TestDatabase};
+
+/// The secret of shared-secret registration.
+pub(crate) const SHARED_SECRET: &str = "shared";
+
+/// The service and what it stands on.
+pub(crate) struct AccountsSite {
+    pub(crate) accounts: Accounts,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) mailer: Mailer,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
+    settings: Settings,
+    database: TestDatabase,
+    _outbox: TempDir,
+}
+
+/// What differs from the defaults.
+pub(crate) struct AccountsOptions {
+    pub(crate) profile: Profile,
+    pub(crate) policy: PolicySettings,
+    pub(crate) settings: Settings,
+}
+
+impl AccountsOptions {
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            policy: PolicySettings::default(),
+            settings: settings(profile),
+        }
+    }
+}
+
+fn settings(profile: Profile) -> Settings {
+    Settings {
+        server_name: server_name!("example.org").to_owned(),
+        public_url: "https://matrix.example.org".parse().unwrap(),
+        registration: RegistrationSettings {
+            enabled: true,
+            open: profile == Profile::Open,
+            requires_token: false,
+            shared_secret: Some(SharedSecret::new(SHARED_SECRET)),
+            terms: Vec::new(),
+        },
+        sessions: SessionSettings {
+            password_login: true,
+            access_token_lifetime: Duration::from_mins(5),
+            refresh_token_lifetime: None,
+            nonrefreshable_access_token_lifetime: None,
+        },
+        validation_lifetime: Duration::from_hours(72),
+        next_link_domains: vec!["tchap.example.org".to_owned()],
+        pause_ms: 0..1,
+        limits: chappe::accounts::Limits::default(),
+        max_password_hashes: NonZeroUsize::new(2).unwrap(),
+        hash_cost: HashCost::Least,
+    }
+}
+
+impl AccountsSite {
+    pub(crate) async fn new(options: AccountsOptions) -> Self {
+        let schema = postgres::database("schema", |url| async move {
+            database(url).migrate().await.unwrap();
+        })
+        .await;
+        let store = open(schema.url.clone()).await;
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let outbox = TempDir::new().unwrap();
+        let server = options.settings.server_name.clone();
+        let random = Random::seeded(1);
+        let mailer = Mailer::new(
+            &mail_settings(&outbox),
+            &server,
+            clock.clone(),
+            random.clone(),
+        )
+        .unwrap();
+        let policy = Policy::new(&options.policy, options.profile, &server).unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let accounts = Accounts::new(
+            options.settings.clone(),
+            store.clone(),
+            Arc::clone(&policy),
+            mailer.clone(),
+            clock.clone(),
+            random,
+        );
+        Self {
+            accounts,
+            store,
+            clock,
+            mailer,
+            policy,
+            settings: options.settings,
+            database: schema,
+            _outbox: outbox,
+        }
+    }
+
+    /// The same service in another process on the same database.
+    pub(crate) async fn other_process(&self) -> Accounts {
+        Accounts::new(
+            self.settings.clone(),
+            open(self.database.url.clone()).await,
+            Arc::clone(&self.policy),
+            self.mailer.clone(),
+            self.clock.clone(),
+            Random::seeded(2),
+        )
+    }
+
+    /// Gives a new user a session with this token and the device `DEVICE`.
+    pub(crate) async fn add_session(&self, user_id: &UserId, token: &str) {
+        let mut conn = self.store.conn().await.unwrap();
+        let user = users::intern(&mut conn, user_id).await.unwrap();
+        let new = NewAccount {
+            user,
+            password_hash: None,
+            is_admin: false,
+            is_external: false,
+            user_type: None,
+            created_ms: 1,
+        };
+        accounts::insert(&mut conn, &new).await.unwrap();
+        let device_id = "DEVICE".into();
+        let device = devices::upsert(&mut conn, user, device_id, None, 1)
+            .await
+            .unwrap();
+        let new = NewToken {
+            token: TokenHash::of(token),
+            device,
+            created_ms: 1,
+            expires_ms: None,
+        };
+        access_tokens::insert(&mut conn, &new, None).await.unwrap();
+    }
+
+    /// A rooms service, for routers that want one.
+    pub(crate) fn rooms(&self) -> Rooms {
+        let settings = chappe::rooms::Settings {
+            server_name: self.settings.server_name.clone(),
+            default_version: RoomVersionId::V12,
+        };
+        let random = Random::seeded(4);
+        Rooms::new(
+            settings,
+            self.store.clone(),
+            SigningKey::from_seed("a_key", Zeroizing::new(random.bytes())).unwrap(),
+            self.clock.clone(),
+            random,
+        )
+    }
+
+    /// A sync service, for the same.
+    pub(crate) fn sync(&self) -> chappe::sync::Sync {
+        let stop = tokio_util::sync::CancellationToken::new();
+        chappe::sync::Sync::new(self.store.clone(), self.rooms(), stop, None)
+    }
+
+    /// The link in the newest mail.
+    pub(crate) async fn newest_link(&self) -> Option<url::Url> {
+        let mails = self.mailer.outbox().unwrap().list().await.unwrap();
+        let text = &mails.first()?.text;
+        text.split_whitespace()
+            .find(|word| word.starts_with("https://"))
+            .map(|link| link.parse().unwrap())
+    }
+
+    /// How many mails there are.
+    pub(crate) async fn mails(&self) -> usize {
+        let outbox = self.mailer.outbox().unwrap();
+        outbox.list().await.unwrap().len()
+    }
+}
+
+/// A store whose journal nobody writes: accounts do not need it.
+async fn open(url: String) -> Store {
+    let (store, _) = database(url).start(LiveOptions::default()).await.unwrap();
+    store
+}
+
+fn database(url: String) -> Database {
+    Database::open(&StoreOptions {
+        url,
+        max_connections: 4,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(10),
+    })
+    .unwrap()
+}
+
+fn mail_settings(outbox: &TempDir) -> MailSettings {
+    MailSettings {
+        host: None,
+        port: 25,
+        encryption: Encryption::None,
+        user: None,
+        password: None,
+        certificate_authorities: None,
+        timeout: Duration::from_secs(10),
+        from: "Tchap <no-reply@example.org>".to_owned(),
+        app_name: "Tchap".to_owned(),
+        language: Language::English,
+        support: None,
+        restricted_documents_notice: false,
+        outbox: outbox.path().to_path_buf(),
+    }
+}

@@ -1,0 +1,26 @@
+//! The one test binary: behaviour over HTTP, and the shape of the code.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::cloned_ref_to_slice_refs,
+    clippy::disallowed_methods,
+    clippy::duration_suboptimal_units,
+    clippy::format_push_string,
+    clippy::manual_is_multiple_of,
+    clippy::ref_option,
+    clippy::similar_names,
+    clippy::too_many_lines,
+    clippy::unnecessary_debug_formatting,
+    clippy::unused_self,
+    clippy::useless_conversion,
+    reason = "tests tell stories, in order and at length"
+)]
+
+mod app;
+mod client;
+mod cluster;
+mod faults;
+mod first_run;
+mod harness;
+mod http;
+mod mail;
+mod tidy;
