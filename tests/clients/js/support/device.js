@@ -1,0 +1,148 @@
+// A logged-in matrix-js-sdk client, and ways to wait for what it sees.
+
+import "./quiet.js";
+
+import { ClientEvent, PendingEventOrdering, createClient } from "matrix-js-sdk";
+
+import { server } from "./server.js";
+
+/** How long a device may take to see something, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** A client without a session. */
+export function stranger() {
+    return createClient({ baseUrl: server.url });
+}
+
+/** A condition of a Matrix error, for `assert.rejects`. */
+export function refusal(httpStatus, errcode) {
+    return { httpStatus, errcode };
+}
+
+export class Device {
+    /** A device with the answer of a login or registration. */
+    constructor(session) {
+        this.session = session;
+        /** How often tokens were refreshed. */
+        this.refreshes = 0;
+        /** Why the last sync failed, if it did. */
+        this.trouble = undefined;
+        this.client = createClient({
+            baseUrl: server.url,
+            userId: session.user_id,
+            deviceId: session.device_id,
+            accessToken: session.access_token,
+            refreshToken: session.refresh_token,
+            tokenRefreshFunction: session.refresh_token && ((token) => this.#refresh(token)),
+            disableVoip: true,
+            timelineSupport: true,
+        });
+        this.client.on(ClientEvent.Sync, (_state, _before, data) => (this.trouble = data?.error));
+    }
+
+    get userId() {
+        return this.session.user_id;
+    }
+
+    /** Begins to sync, and waits for the first answer. */
+    async start({ initialSyncLimit = 20, pollTimeout = 10_000 } = {}) {
+        await this.client.startClient({
+            initialSyncLimit,
+            pollTimeout,
+            // Timelines hold what the server has said, and nothing that is on its way.
+            pendingEventOrdering: PendingEventOrdering.Detached,
+        });
+        await this.sees("its first sync", () => this.client.isInitialSyncComplete());
+        return this;
+    }
+
+    stop() {
+        this.client.stopClient();
+    }
+
+    /** Waits until `check` gives something after one of the next syncs, and gives that. */
+    sees(what, check) {
+        const { client, userId } = this;
+        return new Promise((resolve, reject) => {
+            const end = () => {
+                clearTimeout(timer);
+                client.off(ClientEvent.Sync, look);
+            };
+            const look = () => {
+                let seen;
+                try {
+                    seen = check();
+                } catch (error) {
+                    end();
+                    reject(error);
+                    return;
+                }
+                if (!seen) return;
+                end();
+                resolve(seen);
+            };
+            const timer = setTimeout(() => {
+                end();
+                const cause = this.trouble;
+                reject(new Error(`${userId} did not see ${what} within ${PATIENCE} ms`, { cause }));
+            }, PATIENCE);
+            client.on(ClientEvent.Sync, look);
+            look();
+        });
+    }
+
+    /** Waits until the user is this to a room. */
+    seesMembership(roomId, membership) {
+        return this.sees(`${membership} of ${roomId}`, () => {
+            const room = this.client.getRoom(roomId);
+            return room?.getMyMembership() === membership && room;
+        });
+    }
+
+    /** Waits until somebody else is this to a room. */
+    seesMember(roomId, userId, membership) {
+        return this.sees(`${membership} of ${userId}`, () => {
+            const member = this.client.getRoom(roomId)?.getMember(userId);
+            return member?.membership === membership && member;
+        });
+    }
+
+    /** Waits for an event in the live timeline of a room. */
+    seesEvent(roomId, eventId) {
+        return this.sees(eventId, () => this.client.getRoom(roomId)?.findEventById(eventId));
+    }
+
+    /** The texts of the messages that the device shows of a room, oldest first. */
+    texts(roomId) {
+        const events = this.client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
+        const messages = events.filter((event) => event.getType() === "m.room.message");
+        return messages.map((event) => event.getContent().body);
+    }
+
+    /** Says something, and gives the event's id. */
+    async say(roomId, text) {
+        return (await this.client.sendTextMessage(roomId, text)).event_id;
+    }
+
+    /** Makes a room, and waits until it is there. */
+    async open(options) {
+        const { room_id: roomId } = await this.client.createRoom(options);
+        await this.seesMembership(roomId, "join");
+        return roomId;
+    }
+
+    /** Invites a device's user, who joins. */
+    async bringIn(roomId, guest) {
+        await this.client.invite(roomId, guest.userId);
+        await guest.seesMembership(roomId, "invite");
+        await guest.client.joinRoom(roomId);
+        await guest.seesMembership(roomId, "join");
+        await this.seesMember(roomId, guest.userId, "join");
+    }
+
+    async #refresh(token) {
+        this.refreshes += 1;
+        const fresh = await stranger().refreshToken(token);
+        return { accessToken: fresh.access_token, refreshToken: fresh.refresh_token };
+    }
+}
