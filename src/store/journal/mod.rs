@@ -2,7 +2,7 @@
 //!
 //! Services hand a [`Write`] over with [`Journal::submit`] and wait. The task takes all that is
 //! waiting, writes it in one transaction ([`commit`]), gives the stream positions last, under the
-//! lock of one row, applies it to the memory of this process ([`Live`]), and answers. While one
+//! lock of one row, applies it to the memory of this process (`Live`), and answers. While one
 //! commit waits for the disk, the next batch gathers.
 //!
 //! A batch that fails is tried again write by write, so that a bad one alone is refused. When the
