@@ -1,7 +1,7 @@
 //! Rooms: what happens in them, and what can be read of them.
 //!
 //! The path of an event: an operation (`create`, `membership`, `send`, …) hands drafts to
-//! [`update`](update), which waits for its turn on the room, asks the operation's plan with the
+//! [`update`], which waits for its turn on the room, asks the operation's plan with the
 //! newest head whether and what to send, builds and signs the events on top of that head, hands
 //! one write to the journal, and waits for the commit. When another process was faster it does so
 //! again on the new head. Whoever reads hears of it from the store's memory; nothing is called
