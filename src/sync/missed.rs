@@ -199,6 +199,7 @@ impl Sync {
         missed
             .add_memory_receipts(self, user, &seen.in_rooms)
             .await?;
+        missed.add_receipts_of_new_rooms(self, user).await?;
         // Somebody's private receipt wakes everybody, and is news for nobody else.
         missed.joined.retain(|news| {
             let has_events = news.events.as_ref().is_none_or(|events| !events.is_empty());
@@ -277,6 +278,7 @@ impl Sync {
         }
         let rooms: Vec<_> = missed.joined.iter().map(|news| news.room).collect();
         missed.add_receipts(receipts::list(&mut conn, &rooms, user, Some(&receipts)).await?);
+        missed.add_receipts_of_new_rooms(self, user).await?;
         let written = stream::account_data_changes(&mut conn, user, since, seen.now).await?;
         let written: HashSet<_> = written.into_iter().collect();
         for data in account_data::list(&mut conn, user).await? {
@@ -438,6 +440,34 @@ impl Missed {
         for news in &mut self.joined {
             news.receipts = by_room.remove(&news.room).unwrap_or_default();
         }
+    }
+
+    /// All receipts of the rooms of which the client knows nothing: those that are older than its
+    /// token are new to it as well.
+    async fn add_receipts_of_new_rooms(
+        &mut self,
+        sync: &Sync,
+        reader: UserNid,
+    ) -> Result<(), Error> {
+        let is_new = |news: &&mut JoinedNews| news.from.is_none();
+        let rooms: Vec<_> = self
+            .joined
+            .iter_mut()
+            .filter(is_new)
+            .map(|news| news.room)
+            .collect();
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        let mut conn = sync.0.store.conn().await?;
+        let mut by_room: HashMap<RoomNid, Vec<Receipt>> = HashMap::new();
+        for receipt in receipts::list(&mut conn, &rooms, reader, None).await? {
+            by_room.entry(receipt.room).or_default().push(receipt);
+        }
+        for news in self.joined.iter_mut().filter(is_new) {
+            news.receipts = by_room.remove(&news.room).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// The receipts among entries, with the ids of their users.

@@ -187,3 +187,25 @@ async fn read_markers_are_account_data_and_receipts() {
         .await
         .expect_error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn who_joins_sees_the_receipts_that_were_there() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let room_id = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    let event_id = anna.send(&room_id, "before").await;
+    assert_eq!(
+        mark(&anna, &room_id, "m.read", &event_id, json!({})).await,
+        200
+    );
+    let begin = ben.sync(None, Duration::ZERO).await;
+    ben.join(&room_id).await.expect_ok();
+    let sibling = server.sibling().await;
+    for ben in [&ben, &ben.at(&sibling.url)] {
+        let since = begin["next_batch"].as_str();
+        let news = ben.sync(since, Duration::ZERO).await;
+        let receipts = &news["rooms"]["join"][&room_id]["ephemeral"]["events"][0];
+        let of_event = &receipts["content"][&event_id]["m.read"];
+        assert!(of_event[&anna.user_id].is_object(), "{news}");
+    }
+}
