@@ -16,6 +16,11 @@ async fn members_type_for_themselves() {
     let end = json!({ "typing": false });
     anna.put(&anna_types, &begin).await.expect_ok();
     anna.put(&anna_types, &end).await.expect_ok();
+    let unsaid = json!({ "typing": true });
+    anna.put(&anna_types, &unsaid).await.expect_ok();
+    anna.put(&anna_types, &json!({ "timeout": 1 }))
+        .await
+        .expect_error(400, "M_BAD_JSON");
     let too_long = json!({ "typing": true, "timeout": 9_007_199_254_740_991_i64 });
     anna.put(&anna_types, &too_long).await.expect_ok();
     anna.put(&ben_types, &begin)
