@@ -124,6 +124,8 @@ pub(super) async fn upsert_receipts(conn: &mut Conn, batch: &Batch<'_>) -> Resul
         SET position = EXCLUDED.position,
             event_id = EXCLUDED.event_id,
             received_at = EXCLUDED.received_at
+        -- Another process may have marked more in between.
+        WHERE receipts.position < EXCLUDED.position
         "#,
         &rows.iter().map(|row| row.room.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.user.0).collect::<Vec<_>>(),

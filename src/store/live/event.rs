@@ -122,6 +122,32 @@ impl TimelineEvent {
         }
     }
 
+    /// The same state event after the one that it replaced lost its content: what it tells of that
+    /// one is `replaced`.
+    #[must_use]
+    pub fn after(&self, replaced: &Self) -> Self {
+        let unsigned = Unsigned {
+            prev_content: Some(replaced.pdu.content()),
+            prev_sender: Some(replaced.pdu.sender()),
+            replaces_state: Some(replaced.pdu.event_id()),
+            ..Unsigned::default()
+        };
+        Self {
+            room: self.room,
+            position: self.position,
+            sender: self.sender,
+            client: client_format::client_text(&self.pdu, &unsigned, false).into(),
+            pdu: Arc::clone(&self.pdu),
+            slot: self.slot,
+            replaces: self.replaces,
+            notify_count: self.notify_count,
+            member: self.member,
+            mentions: self.mentions.clone(),
+            redacted_by: self.redacted_by,
+            transaction: self.transaction.clone(),
+        }
+    }
+
     /// About how much memory it takes, in bytes.
     pub fn weight(&self) -> usize {
         512 + self.pdu.json().len() + self.client.len()

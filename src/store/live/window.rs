@@ -139,37 +139,52 @@ impl Window {
         })
     }
 
-    /// Replaces an event that lost its content, wherever it stands.
+    /// Replaces an event that lost its content, wherever it stands: itself, and what the state event
+    /// that followed it tells of it.
     pub(super) fn redact(&mut self, redacted: &Arc<TimelineEvent>) {
-        let is_it = |entry: &Arc<Entry>| {
-            matches!(&entry.change, Change::Event(event)
-                if event.room == redacted.room && event.position == redacted.position)
-        };
-        let Some(of_room) = self.by_room.get_mut(&redacted.room) else {
+        let Some(of_room) = self.by_room.get(&redacted.room) else {
             return;
         };
-        let Some(found) = of_room.iter_mut().find(|entry| is_it(entry)) else {
-            return;
-        };
-        let position = found.position;
+        let mut changed = Vec::new();
+        for entry in of_room {
+            let Change::Event(event) = &entry.change else {
+                continue;
+            };
+            if event.position == redacted.position {
+                changed.push((entry.position, Arc::clone(redacted)));
+            } else if event.slot.is_some()
+                && event.replaces == Some(redacted.position)
+                && event.redacted_by.is_none()
+            {
+                changed.push((entry.position, Arc::new(event.after(redacted))));
+            }
+        }
+        for (position, event) in changed {
+            self.replace(position, event);
+        }
+    }
+
+    /// Puts another event in the place of the one at a position of the stream.
+    fn replace(&mut self, position: StreamPosition, event: Arc<TimelineEvent>) {
+        let (room, member) = (event.room, event.member.map(|change| change.user));
         let new = Arc::new(Entry {
             position,
-            change: Change::Event(Arc::clone(redacted)),
+            change: Change::Event(event),
         });
-        self.weight = self.weight.saturating_sub(found.change.weight()) + new.change.weight();
-        *found = Arc::clone(&new);
-        let member = redacted.member.map(|change| change.user);
+        let weight = new.change.weight();
+        let mut before = weight;
+        let of_room = self.by_room.get_mut(&room);
         let of_user = member.and_then(|user| self.by_user.get_mut(&user));
-        let places = of_user.into_iter().chain([&mut self.entries]);
-        for entries in places {
+        let places = of_room.into_iter().chain(of_user);
+        for entries in places.chain([&mut self.entries]) {
             let at = entries.partition_point(|entry| entry.position < position);
-            if let Some(place) = entries
-                .get_mut(at)
-                .filter(|entry| entry.position == position)
-            {
+            let place = entries.get_mut(at);
+            if let Some(place) = place.filter(|entry| entry.position == position) {
+                before = place.change.weight();
                 *place = Arc::clone(&new);
             }
         }
+        self.weight = self.weight.saturating_sub(before) + weight;
     }
 }
 

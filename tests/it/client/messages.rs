@@ -1,5 +1,7 @@
 //! Pages of the timeline, single events, the events around one, and state.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::paging::{all, ids, path, room};
@@ -301,6 +303,11 @@ async fn redacted_events_have_no_content_anywhere() {
         .expect_ok();
     let topic = topic["event_id"].as_str().unwrap();
     anna.send(&room_id, "something else").await;
+    // It tells what it replaced.
+    let later = json!({ "topic": "a plain word" });
+    anna.send_state(&room_id, "m.room.topic", "", &later)
+        .await
+        .expect_ok();
     for event_id in [&*secret, topic] {
         let rest = format!("redact/{}/{}", encode(event_id), anna.transaction_id());
         anna.put(&path(&room_id, &rest), &json!({}))
@@ -332,5 +339,7 @@ async fn redacted_events_have_no_content_anywhere() {
             .await;
         let event = event.expect_ok();
         assert_eq!(event["unsigned"]["redacted_because"]["redacts"], *secret);
+        let told = anna.sync(None, Duration::ZERO).await.to_string();
+        assert!(!told.contains("a secret word"), "{told}");
     }
 }
