@@ -24,6 +24,7 @@ mod state_rules;
 mod tests;
 mod typing;
 mod update;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -113,6 +113,26 @@ pub async fn insert_alias(
     Ok(())
 }
 
+/// Points the aliases of one room to another.
+pub async fn move_aliases(
+    conn: &mut PgConnection,
+    from: RoomNid,
+    to: RoomNid,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE aliases
+        SET room_nid = $2
+        WHERE room_nid = $1
+        "#,
+        from as RoomNid,
+        to as RoomNid,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Deletes an alias.
 pub async fn delete_alias(conn: &mut PgConnection, alias: &RoomAliasId) -> Result<(), StoreError> {
     sqlx::query!(

@@ -3,10 +3,13 @@
 //! Specification v1.19, client-server API, "Room membership".
 
 use axum::{Router, extract::State};
-use ruma::api::client::membership::{
-    ban_user, forget_room,
-    invite_user::{self, v3::InvitationRecipient},
-    join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
+use ruma::api::client::{
+    knock::knock_room,
+    membership::{
+        ban_user, forget_room,
+        invite_user::{self, v3::InvitationRecipient},
+        join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
+    },
 };
 
 use crate::{
@@ -19,6 +22,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .endpoint(join)
         .endpoint(join_by_id)
+        .endpoint(knock)
         .endpoint(invite)
         .endpoint(leave)
         .endpoint(forget)
@@ -57,6 +61,22 @@ async fn join_by_id(
         .join(&actor, (&*body.room_id).into(), reason)
         .await?;
     Ok(join_room_by_id::v3::Response::new(room_id))
+}
+
+/// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`.
+async fn knock(
+    State(state): State<AppState>,
+    request: Ruma<knock_room::v3::Request>,
+) -> Result<knock_room::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Join, actor.user)?;
+    let body = request.body;
+    let reason = body.reason.as_deref();
+    let room_id = state
+        .rooms
+        .knock(&actor, &body.room_id_or_alias, reason)
+        .await?;
+    Ok(knock_room::v3::Response::new(room_id))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`, by user id.

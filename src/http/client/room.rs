@@ -1,12 +1,14 @@
 //! `/createRoom`, and what is sent into rooms.
 //!
-//! Specification v1.19, client-server API, "Creation", "Sending events to a room" and
-//! "Redactions".
+//! Specification v1.19, client-server API, "Creation", "Sending events to a room", "Redactions" and
+//! "Room Upgrades".
 
 use axum::{Router, extract::State};
 use ruma::{
     api::client::{
-        message::send_message_event, redact::redact_event, room::create_room,
+        message::send_message_event,
+        redact::redact_event,
+        room::{create_room, upgrade_room},
         state::send_state_event,
     },
     events::TimelineEventType,
@@ -32,6 +34,7 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint(send_message)
         .endpoint_also(WITHOUT_STATE_KEY, send_state)
         .endpoint(redact)
+        .endpoint(upgrade)
 }
 
 /// `POST /_matrix/client/v3/createRoom`.
@@ -98,4 +101,20 @@ async fn redact(
         .redact(&actor, &body.room_id, &body.event_id, reason, &body.txn_id)
         .await?;
     Ok(redact_event::v3::Response::new(event_id))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`.
+async fn upgrade(
+    State(state): State<AppState>,
+    request: Ruma<upgrade_room::v3::Request>,
+) -> Result<upgrade_room::v3::Response, ApiError> {
+    let actor = Actor::from(&*request.sender);
+    state.limits.check_user(Kind::Message, actor.user)?;
+    let body = request.body;
+    let (version, creators) = (&body.new_version, &body.additional_creators);
+    let room_id = state
+        .rooms
+        .upgrade(&actor, &body.room_id, version, creators)
+        .await?;
+    Ok(upgrade_room::v3::Response::new(room_id))
 }

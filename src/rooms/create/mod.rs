@@ -52,13 +52,23 @@ impl Rooms {
         for user_id in &blueprint.invite {
             self.require_reachable(user_id)?;
         }
-        let drafts = self.drafts(actor, &blueprint).await?;
-        let built = self.build_room(actor, &blueprint, drafts).await;
+        self.create_from(actor, &blueprint, alias).await
+    }
+
+    /// Makes the room of a blueprint.
+    pub(super) async fn create_from(
+        &self,
+        actor: &Actor,
+        blueprint: &Blueprint,
+        alias: Option<OwnedRoomAliasId>,
+    ) -> Result<OwnedRoomId, Error> {
+        let drafts = self.drafts(actor, blueprint).await?;
+        let built = self.build_room(actor, blueprint, drafts).await;
         let (nid, built) = built.map_err(|error| match error {
             Error::Forbidden(message) => Error::InvalidRoomState(message),
             error => error,
         })?;
-        self.write_room(actor, &blueprint, nid, built, alias).await
+        self.write_room(actor, blueprint, nid, built, alias).await
     }
 
     /// All events after the create event. What later steps ask of the database for each event is

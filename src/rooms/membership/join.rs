@@ -3,7 +3,7 @@
 //! Client-server API v1.19, `POST /join/{roomIdOrAlias}`, and "Restricted rooms"; room version 8
 //! for how a member vouches for somebody who joins a restricted room.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
@@ -15,7 +15,7 @@ use super::MemberContent;
 use crate::{
     event::Room,
     rooms::{Actor, Error, Planned, Rooms},
-    store::Membership,
+    store::{Membership, live::LiveRoom},
 };
 
 impl Rooms {
@@ -31,18 +31,7 @@ impl Rooms {
         room: &RoomOrAliasId,
         reason: Option<&str>,
     ) -> Result<OwnedRoomId, Error> {
-        let room_id = match <&RoomId>::try_from(room) {
-            Ok(room_id) => room_id.to_owned(),
-            Err(alias) => self.resolve_alias(alias).await?,
-        };
-        let Some(room) = self.find_room(&room_id).await? else {
-            let elsewhere = |server| server != self.server_name();
-            return Err(if room_id.server_name().is_some_and(elsewhere) {
-                Error::Unreachable
-            } else {
-                Error::UnknownRoom
-            });
-        };
+        let (room_id, room) = self.named_room(room).await?;
         if room.head().room().is_joined(&actor.user_id) {
             return Ok(room_id);
         }
@@ -60,7 +49,31 @@ impl Rooms {
             Ok(vec![Planned::by(actor, content.draft(&actor.user_id)?)])
         };
         self.update(&room_id, actor, None, plan).await?;
+        self.take_over_settings(actor, &room_id).await;
         Ok(room_id)
+    }
+
+    /// The room that a client names by id or alias.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(super) async fn named_room(
+        &self,
+        room: &RoomOrAliasId,
+    ) -> Result<(OwnedRoomId, Arc<LiveRoom>), Error> {
+        let room_id = match <&RoomId>::try_from(room) {
+            Ok(room_id) => room_id.to_owned(),
+            Err(alias) => self.resolve_alias(alias).await?,
+        };
+        if let Some(room) = self.find_room(&room_id).await? {
+            return Ok((room_id, room));
+        }
+        let elsewhere = |server| server != self.server_name();
+        Err(if room_id.server_name().is_some_and(elsewhere) {
+            Error::Unreachable
+        } else {
+            Error::UnknownRoom
+        })
     }
 
     /// The rooms whose members may join a restricted room and in which the user is joined.

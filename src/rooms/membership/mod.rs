@@ -6,6 +6,7 @@
 
 mod invite;
 mod join;
+mod knock;
 mod leave;
 mod moderate;
 

@@ -13,6 +13,7 @@ mod password;
 mod receipts;
 mod register;
 mod typing;
+mod upgrade;
 mod visibility;
 
 use std::{net::SocketAddr, sync::Arc};
