@@ -9,7 +9,7 @@ use crate::{
     accounts::Accounts,
     clock::SharedClock,
     lifecycle::Lifecycle,
-    rooms::Rooms,
+    rooms::{self, Rooms},
     store::{Hint, Store, StoreError, transactions},
 };
 
@@ -27,6 +27,8 @@ const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
 
 /// How many transactions are forgotten at once.
 const BATCH: i64 = 1_000;
+/// The pause between two batches of deletions.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 
 /// Keeps this process in step with the others.
 pub(super) fn follow(core: &Core) {
@@ -74,6 +76,16 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+    let rooms = core.rooms.clone();
+    let pause = rooms.purge_interval().min(CLEAN_UP);
+    every(lifecycle, "retention", pause, move || {
+        let rooms = rooms.clone();
+        async move {
+            if let Err(error) = purge(&rooms).await {
+                tracing::warn!(%error, "old messages could not be deleted");
+            }
+        }
+    });
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {
         let (store, now) = (store.clone(), clock.now_i64());
@@ -100,6 +112,26 @@ fn every<F>(
             job().await;
         }
     });
+}
+
+/// Deletes old messages until the run is over. Between two batches others get their turn.
+async fn purge(rooms: &Rooms) -> Result<(), rooms::Error> {
+    let mut deleted = 0;
+    loop {
+        let batch = rooms.purge_batch().await?;
+        deleted += batch.deleted;
+        if !batch.has_more {
+            break;
+        }
+        sleep(BETWEEN_BATCHES).await;
+    }
+    if deleted > 0 {
+        tracing::info!(
+            messages = deleted,
+            "messages were deleted because of their age"
+        );
+    }
+    Ok(())
 }
 
 /// In small batches, so that nobody waits for them.

@@ -36,6 +36,17 @@ pub(super) fn rooms(config: &Config) -> rooms::Settings {
     rooms::Settings {
         server_name: config.server.name.clone(),
         default_version: config.rooms.default_version.clone(),
+        retention: rooms::Retention {
+            purges: config.rooms.retention.purges(config.server.profile),
+            default: config
+                .rooms
+                .retention
+                .default_lifetime
+                .map(HumanDuration::get),
+            shortest: config.rooms.retention.shortest.get(),
+            longest: config.rooms.retention.longest.map(HumanDuration::get),
+            interval: config.rooms.retention.interval.get(),
+        },
     }
 }
 

@@ -18,6 +18,7 @@ mod persist;
 mod push_rules;
 mod read;
 mod receipts;
+mod retention;
 mod send;
 mod state_rules;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::{
         token_after,
     },
     receipts::{ReadMarkers, ReceiptKind},
+    retention::{PurgeBatch, Retention},
     send::Transaction,
     update::Planned,
 };
@@ -69,6 +71,8 @@ pub struct Settings {
     pub server_name: OwnedServerName,
     /// The version of new rooms.
     pub default_version: RoomVersionId,
+    /// How long messages are kept.
+    pub retention: Retention,
 }
 
 /// The rooms service. Cheap to clone.

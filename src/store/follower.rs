@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RoomNid, Store, StoreError, StreamPosition, UserNid, events,
+    RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, events,
     live::{Entry, LiveRoom, RoomHead, TimelineEvent},
     memberships, rooms, stream,
 };
@@ -26,11 +26,12 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, and typing.
-const CHANNELS: [&str; 4] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, and typing.
+const CHANNELS: [&str; 5] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
+    "chappe_purged",
     "chappe_typing",
 ];
 
@@ -96,6 +97,11 @@ impl Store {
                 "chappe_views" => {
                     if let Ok(user) = notification.payload().parse() {
                         self.live().forget_user(UserNid(user));
+                    }
+                }
+                "chappe_purged" => {
+                    if let Some((room, position)) = parse_purged(notification.payload()) {
+                        self.live().purge(room, position);
                     }
                 }
                 _ => {
@@ -261,4 +267,11 @@ impl Store {
         let mut conn = self.conn().await?;
         events::list(&mut conn, &[last], events::Direction::Backward, limit).await
     }
+}
+
+/// The room whose messages were deleted, and up to where.
+fn parse_purged(text: &str) -> Option<(RoomNid, RoomPosition)> {
+    let (room, position) = text.split_once(' ')?;
+    let room = room.parse().ok().map(RoomNid)?;
+    Some((room, position.parse().ok().map(RoomPosition)?))
 }

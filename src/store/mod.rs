@@ -24,6 +24,7 @@ mod numbers;
 pub mod profiles;
 pub mod receipts;
 pub mod registration_tokens;
+pub mod retention;
 pub mod rooms;
 pub mod state;
 pub mod stream;

@@ -153,6 +153,8 @@ impl LogRow {
         let position = self.stream_position;
         let missing = |column| StoreError::inconsistent("stream", column, position);
         match self.kind {
+            // Messages are deleted when they are old.
+            kind::EVENT if self.event_id.is_none() => Ok(Change::Nothing),
             kind::EVENT | kind::MEMBER => self.into_event(),
             kind::RECEIPT => {
                 let detail = self.detail.as_deref().ok_or_else(|| missing("detail"))?;

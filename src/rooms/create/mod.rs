@@ -9,7 +9,7 @@ mod state;
 use std::sync::Arc;
 
 use ruma::{
-    OwnedRoomAliasId, OwnedRoomId, RoomId,
+    MilliSecondsSinceUnixEpoch, OwnedRoomAliasId, OwnedRoomId, RoomId, UInt,
     api::client::room::create_room::v3::Request,
     events::{StateEventType, room::member::MembershipState},
 };
@@ -26,7 +26,7 @@ use crate::{
         client_format::{self, Unsigned},
     },
     store::{
-        RoomNid, RoomPosition, UserNid,
+        RoomNid, RoomPosition, StoreError, UserNid,
         directory::ALIAS_UNIQUE,
         journal::{NewRoom, RoomWrite, Write},
         live::{RoomHead, TimelineEvent},
@@ -35,6 +35,10 @@ use crate::{
 
 /// How many letters a room id has, where it does not follow from the create event.
 const ROOM_ID_LENGTH: usize = 18;
+/// How often a room is built again because its id is taken.
+const MAX_ATTEMPTS: usize = 8;
+/// How much earlier than now a room may say that it was made, in milliseconds.
+const MAX_EARLIER_MS: u64 = 1_000;
 
 impl Rooms {
     /// Makes a room (client-server API v1.19, `POST /createRoom`).
@@ -63,12 +67,27 @@ impl Rooms {
         alias: Option<OwnedRoomAliasId>,
     ) -> Result<OwnedRoomId, Error> {
         let drafts = self.drafts(actor, blueprint).await?;
-        let built = self.build_room(actor, blueprint, drafts).await;
-        let (nid, built) = built.map_err(|error| match error {
-            Error::Forbidden(message) => Error::InvalidRoomState(message),
-            error => error,
-        })?;
-        self.write_room(actor, blueprint, nid, built, alias).await
+        let mut created_at = self.0.clock.now();
+        for _ in 0..MAX_ATTEMPTS {
+            let built = self.build_room(actor, blueprint, drafts.clone(), created_at);
+            let (nid, built) = built.await.map_err(|error| match error {
+                Error::Forbidden(message) => Error::InvalidRoomState(message),
+                error => error,
+            })?;
+            let written = self.write_room(actor, blueprint, nid, built, alias.clone());
+            match written.await {
+                // Two rooms that somebody makes in one millisecond have the same create event, and
+                // from room version 12 on the same id. One of them was made a moment earlier.
+                Err(Error::Store(error)) if is_taken(&error) => {
+                    let earlier = self.0.random.range(1..MAX_EARLIER_MS);
+                    let now = u64::from(self.0.clock.now().get());
+                    let earlier = UInt::new_saturating(now.saturating_sub(earlier));
+                    created_at = MilliSecondsSinceUnixEpoch(earlier);
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Busy)
     }
 
     /// All events after the create event. What later steps ask of the database for each event is
@@ -109,6 +128,7 @@ impl Rooms {
         actor: &Actor,
         blueprint: &Blueprint,
         drafts: Vec<Draft>,
+        created_at: MilliSecondsSinceUnixEpoch,
     ) -> Result<(RoomNid, Built), Error> {
         let rules = blueprint.version.rules();
         let rules = rules.ok_or_else(|| Error::UnsupportedVersion(blueprint.version.clone()))?;
@@ -127,7 +147,7 @@ impl Rooms {
             room_id.as_deref(),
             create,
             &actor.user_id,
-            self.0.clock.now(),
+            created_at,
             &self.0.key,
             self.server_name(),
         )?;
@@ -203,4 +223,12 @@ impl Rooms {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether there is a room with this id, or its create event, already.
+fn is_taken(error: &StoreError) -> bool {
+    matches!(
+        error.unique(),
+        Some("rooms_room_id_key" | "events_event_id_key")
+    )
 }

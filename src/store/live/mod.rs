@@ -31,7 +31,7 @@ pub use self::{
     user::{EVERYBODY, RoomOfUser, UserRooms},
 };
 use self::{user::OnlineUser, window::Window};
-use super::{Membership, RoomNid, StreamPosition, UserNid};
+use super::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
 
 /// How much memory this takes.
 #[derive(Clone, Copy, Debug)]
@@ -334,6 +334,11 @@ impl Live {
                 online.wake();
             }
         }
+    }
+
+    /// Forgets the messages of a room up to a position: they were deleted.
+    pub(super) fn purge(&self, room: RoomNid, position: RoomPosition) {
+        self.write().window.purge(room, position);
     }
 
     /// Starts again at `position`, when the process has fallen far behind.

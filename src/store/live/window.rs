@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Change, Entry, TimelineEvent, UserRooms};
-use crate::store::{Membership, RoomNid, StreamPosition, UserNid};
+use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
 
 /// The entries with positions in `(first, last]`, without a gap.
 #[derive(Debug)]
@@ -161,6 +161,38 @@ impl Window {
         }
         for (position, event) in changed {
             self.replace(position, event);
+        }
+    }
+
+    /// Forgets the messages of a room up to a position. State events stay.
+    pub(super) fn purge(&mut self, room: RoomNid, position: RoomPosition) {
+        let Some(of_room) = self.by_room.get_mut(&room) else {
+            return;
+        };
+        let mut gone = Vec::new();
+        of_room.retain(|entry| {
+            let is_gone = matches!(&entry.change, Change::Event(event)
+                if event.slot.is_none() && event.position <= position);
+            if is_gone {
+                gone.push(entry.position);
+            }
+            !is_gone
+        });
+        if of_room.is_empty() {
+            self.by_room.remove(&room);
+        }
+        for position in gone {
+            let at = self
+                .entries
+                .partition_point(|entry| entry.position < position);
+            if let Some(entry) = self.entries.get_mut(at) {
+                self.weight = self.weight.saturating_sub(entry.change.weight());
+                *entry = Arc::new(Entry {
+                    position,
+                    change: Change::Nothing,
+                });
+                self.weight += entry.change.weight();
+            }
         }
     }
 

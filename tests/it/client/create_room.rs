@@ -1,10 +1,13 @@
 //! Making rooms (specification v1.19, client-server API, "Creation").
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use chappe::clock::ManualClock;
 use serde_json::{Value, json};
 
 use crate::harness::{
     client::{Client, encode},
-    server::TestServer,
+    server::{TestOptions, TestServer},
 };
 
 /// A state event's content; `Null` where there is none.
@@ -216,4 +219,20 @@ async fn a_room_that_its_own_rules_refuse_is_not_made() {
         .expect_error(404, "M_NOT_FOUND");
     let rooms = alice.get("joined_rooms").await.expect_ok();
     assert_eq!(rooms["joined_rooms"], json!([]));
+}
+
+#[tokio::test]
+async fn rooms_that_are_made_in_one_millisecond_are_different_rooms() {
+    let clock = Arc::new(ManualClock::new(1_790_000_000_000));
+    let server = TestServer::start(TestOptions {
+        clock: Some(clock),
+        ..TestOptions::default()
+    })
+    .await;
+    let alice = server.register("alice").await;
+    let mut rooms = BTreeSet::new();
+    for _ in 0..5 {
+        rooms.insert(alice.create_room(&json!({})).await);
+    }
+    assert_eq!(rooms.len(), 5);
 }

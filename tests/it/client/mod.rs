@@ -12,6 +12,7 @@ mod paging;
 mod password;
 mod receipts;
 mod register;
+mod retention;
 mod typing;
 mod upgrade;
 mod visibility;

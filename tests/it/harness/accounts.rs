@@ -171,6 +171,7 @@ impl AccountsSite {
         let settings = chappe::rooms::Settings {
             server_name: self.settings.server_name.clone(),
             default_version: RoomVersionId::V12,
+            retention: chappe::rooms::Retention::default(),
         };
         let random = Random::seeded(4);
         Rooms::new(
