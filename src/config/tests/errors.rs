@@ -21,7 +21,10 @@ fn an_unknown_key_is_named_with_the_keys_that_are_known() {
 fn an_unknown_key_unlike_any_other_gets_no_suggestion() {
     assert_eq!(
         errors("[rooms]\nzzz = 1\n"),
-        ["test.toml:2:1: rooms.zzz: unknown key `zzz`; known keys here: `default_version`"]
+        [
+            "test.toml:2:1: rooms.zzz: unknown key `zzz`; known keys here: `default_version`, \
+          `retention`"
+        ]
     );
 }
 
