@@ -15,6 +15,7 @@ mod logging;
 mod mail;
 pub mod policy;
 mod registration;
+pub mod room_policy;
 mod rooms;
 mod secret;
 mod server;

@@ -7,7 +7,10 @@ use regex::{Regex, RegexBuilder};
 use ruma::ServerName;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Problem;
+use crate::config::{
+    Problem,
+    room_policy::{Restrictions, RoomPolicy, check_servers, check_users},
+};
 
 /// The longest password that is accepted, in characters (tchap.md, PW-06).
 pub const MAX_PASSWORD_LENGTH: usize = 512;
@@ -25,6 +28,11 @@ const MAX_VALIDITY_DAYS: u32 = 3650;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// The servers whose users are externals (tchap.md, 3). All servers of a federation need the
+    /// same list (FE-04).
+    pub external_servers: Vec<String>,
+    /// The users for whom no rule of rooms holds, such as bots (RO-16).
+    pub bypass_users: Vec<String>,
     /// Which server an e-mail address belongs to.
     pub addresses: Addresses,
     /// What a password must contain.
@@ -33,6 +41,10 @@ pub struct Policy {
     pub display_names: DisplayNames,
     /// Invitations by e-mail.
     pub invites: Invites,
+    /// What rooms may be like.
+    pub rooms: RoomPolicy,
+    /// What the users of this server may not do beyond the rules of Tchap.
+    pub restrictions: Restrictions,
 }
 
 /// The section `[policy.addresses]`: exact entries go first, then the first pattern that matches.
@@ -175,6 +187,11 @@ impl Policy {
     /// well formed is left to the policy, which has the parser.
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let key = "policy.external_servers";
+        check_servers(key, &self.external_servers, &mut problems);
+        check_users("policy.bypass_users", &self.bypass_users, &mut problems);
+        self.rooms.validate(&mut problems);
+        self.restrictions.validate(&mut problems);
         self.addresses.validate(&mut problems);
         self.display_names.validate(&mut problems);
         if self.passwords.minimum_length > MAX_PASSWORD_LENGTH {

@@ -122,6 +122,8 @@ pub enum ViolationKind {
     PasswordNoUppercase,
     /// The password lacks a small letter.
     PasswordNoLowercase,
+    /// Nobody may have a room like this.
+    InvalidRoom,
 }
 
 impl ViolationKind {
@@ -137,6 +139,7 @@ impl ViolationKind {
             Self::PasswordNoSymbol => "M_PASSWORD_NO_SYMBOL",
             Self::PasswordNoUppercase => "M_PASSWORD_NO_UPPERCASE",
             Self::PasswordNoLowercase => "M_PASSWORD_NO_LOWERCASE",
+            Self::InvalidRoom => "M_UNKNOWN",
         }
     }
 
@@ -152,7 +155,8 @@ impl ViolationKind {
             | Self::PasswordNoDigit
             | Self::PasswordNoSymbol
             | Self::PasswordNoUppercase
-            | Self::PasswordNoLowercase => 400,
+            | Self::PasswordNoLowercase
+            | Self::InvalidRoom => 400,
         }
     }
 }

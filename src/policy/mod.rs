@@ -14,6 +14,8 @@
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
 //! | [`Policy::invite_is_pending`] | the identity service |
+//! | [`Policy::is_external`], [`Policy::standing`] | whoever needs to know who is external |
+//! | [`Policy::rooms`]: may this be sent, may this room be made, may it be published | rooms |
 
 use std::{net::IpAddr, time::Duration};
 
@@ -31,6 +33,7 @@ mod decision;
 mod passwords;
 mod patterns;
 mod registration;
+pub mod rooms;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +61,7 @@ pub struct Policy {
     allow_name_change: bool,
     allow_avatar_change: bool,
     invite_validity: Duration,
+    rooms: rooms::RoomRules,
 }
 
 impl Policy {
@@ -85,6 +89,7 @@ impl Policy {
             allow_name_change: settings.display_names.allow_change,
             allow_avatar_change: settings.display_names.allow_avatar_change,
             invite_validity: DAY * settings.invites.validity_days,
+            rooms: rooms::RoomRules::new(settings),
         })
     }
 

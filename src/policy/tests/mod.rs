@@ -11,6 +11,7 @@ mod names;
 mod passwords;
 mod profile;
 mod properties;
+mod rooms;
 mod settings;
 mod user_ids;
 
