@@ -18,6 +18,9 @@ pub struct RoomPolicy {
     pub public_retention_days: u32,
     /// Whether the visibility in the access rules of a room may change (AR-28): for a migration.
     pub allow_visibility_change: bool,
+    /// Whether moderators lead a room whose last administrator leaves, before all agents do
+    /// (LA-03, LA-05).
+    pub promote_moderators: bool,
 }
 
 impl Default for RoomPolicy {
@@ -25,6 +28,7 @@ impl Default for RoomPolicy {
         Self {
             public_retention_days: 90,
             allow_visibility_change: false,
+            promote_moderators: true,
         }
     }
 }

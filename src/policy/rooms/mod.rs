@@ -11,6 +11,7 @@
 
 mod access;
 mod create;
+mod last_admin;
 mod levels;
 mod members;
 mod people;
@@ -28,6 +29,7 @@ use ruma::{
 pub use self::{
     access::{ACCESS_RULES, AccessRules, Rule, Visibility},
     create::{Creation, Preset, RoomRequest},
+    last_admin::Succession,
     people::{People, Standing},
     state::RETENTION_TYPE,
 };
@@ -49,6 +51,7 @@ pub(super) struct RoomRules {
     bypass_users: Vec<OwnedUserId>,
     public_retention_ms: i64,
     allow_visibility_change: bool,
+    promote_moderators: bool,
     restrictions: Restrictions,
 }
 
@@ -62,6 +65,7 @@ impl RoomRules {
             bypass_users: room_policy::users(&settings.bypass_users),
             public_retention_ms: i64::try_from(retention.as_millis()).unwrap_or(i64::MAX),
             allow_visibility_change: settings.rooms.allow_visibility_change,
+            promote_moderators: settings.rooms.promote_moderators,
             restrictions: Restrictions::new(settings),
         }
     }

@@ -19,6 +19,7 @@ use crate::{
 mod access;
 mod create;
 mod directs;
+mod last_admin;
 mod levels;
 mod members;
 mod restrictions;
