@@ -9,6 +9,7 @@ pub mod language;
 pub mod lifecycle;
 pub mod random;
 pub mod telemetry;
+pub mod templates;
 
 // Layer 1: settings.
 pub mod config;

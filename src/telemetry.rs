@@ -107,8 +107,12 @@ pub struct Families {
     pub room_snapshots_cached: IntGauge,
     /// Passwords that wait to be hashed, or are being hashed.
     pub password_hash_queue: IntGauge,
-    /// Mails, by `outcome`: `sent` or `failed`.
+    /// Mails, by `outcome`: `sent`, `failed` (given up), `expired` (no longer of use) or `postponed`.
     pub mails: IntCounterVec,
+    /// Mails in the queue of all processes.
+    pub mail_queue_depth: IntGauge,
+    /// For how long the oldest mail has been in the queue.
+    pub mail_queue_oldest_age: IntGauge,
     /// Sessions that could be used.
     pub sessions: IntGauge,
     /// Requests refused by a limit, by `kind`.
@@ -172,7 +176,13 @@ impl Metrics {
             stream_position: gauge(at, "stream_position", "Newest position readers see.")?,
             room_snapshots_cached: gauge(at, "room_snapshots_cached", "Rooms in memory.")?,
             password_hash_queue: gauge(at, "password_hash_queue", "Passwords to be hashed.")?,
-            mails: counters(at, "mails_total", "Mails sent and failed.", &["outcome"])?,
+            mails: counters(at, "mails_total", "What became of mails.", &["outcome"])?,
+            mail_queue_depth: gauge(at, "mail_queue_depth", "Mails that wait, of all processes.")?,
+            mail_queue_oldest_age: gauge(
+                at,
+                "mail_queue_oldest_age_seconds",
+                "Age of the oldest mail that waits.",
+            )?,
             sessions: gauge(at, "sessions", "Sessions that could be used.")?,
             rejected_by_limit: counters(
                 at,

@@ -40,6 +40,17 @@ pub struct EmailTokenRequest {
     pub language: Option<Language>,
 }
 
+/// What an address gets that somebody asked a mail for.
+#[derive(Clone, Copy)]
+enum Reply {
+    /// The link that was asked for.
+    Link,
+    /// The news that it has an account.
+    AlreadyRegistered,
+    /// Nothing.
+    Nothing,
+}
+
 /// What a link in a mail carries.
 #[derive(Clone)]
 pub struct LinkSecrets {
@@ -67,8 +78,9 @@ impl LinkSecrets {
 impl Accounts {
     /// Sends the mail that a registration needs; the session's id comes back.
     ///
-    /// An address that has an account gets no mail. Where the policy hides who has one, the
-    /// answer is the same (REG-06), else it is [`Error::ThreepidInUse`] (REG-05).
+    /// An address that has an account gets no link. Where the policy hides who has one, the answer
+    /// is the same (REG-06), and a mail tells its holder alone (tchap.md 5.4); else it is
+    /// [`Error::ThreepidInUse`] (REG-05).
     pub async fn request_registration_token(
         &self,
         request: EmailTokenRequest,
@@ -86,7 +98,12 @@ impl Accounts {
         if !is_free && self.reveals_accounts() {
             return Err(Error::ThreepidInUse);
         }
-        self.send_link(Purpose::Registration, &address, request, is_free)
+        let mail = if is_free {
+            Reply::Link
+        } else {
+            Reply::AlreadyRegistered
+        };
+        self.send_link(Purpose::Registration, &address, request, mail)
             .await
     }
 
@@ -107,7 +124,12 @@ impl Accounts {
         if !is_known && self.reveals_accounts() {
             return Err(Error::ThreepidNotFound);
         }
-        self.send_link(Purpose::Password, &address, request, is_known)
+        let mail = if is_known {
+            Reply::Link
+        } else {
+            Reply::Nothing
+        };
+        self.send_link(Purpose::Password, &address, request, mail)
             .await
     }
 
@@ -115,14 +137,14 @@ impl Accounts {
         self.0.policy.load().reveals_availability()
     }
 
-    /// Begins the session and sends the mail. Without a mail everything else is the same, so that
-    /// neither the answer nor what the session does later tells the difference.
+    /// Begins the session and sends the mail. With another mail, or none, everything else is the
+    /// same, so that neither the answer nor what the session does later tells the difference.
     async fn send_link(
         &self,
         purpose: Purpose,
         address: &EmailAddress,
         request: EmailTokenRequest,
-        with_mail: bool,
+        reply: Reply,
     ) -> Result<String, Error> {
         if !is_client_secret(&request.client_secret) {
             return Err(Error::InvalidParam("the client secret cannot be used"));
@@ -175,11 +197,13 @@ impl Accounts {
             token: token.to_string(),
         };
         let mail = async {
-            if with_mail {
-                self.mail_link(purpose, address, &secrets, request.language)
-                    .await
-            } else {
-                Ok(())
+            match reply {
+                Reply::Link => {
+                    self.mail_link(purpose, address, &secrets, request.language)
+                        .await
+                }
+                Reply::AlreadyRegistered => self.mail_known(address, request.language).await,
+                Reply::Nothing => Ok(()),
             }
         };
         let (sent, ()) = tokio::join!(mail, self.pause());
@@ -236,6 +260,22 @@ impl Accounts {
                     .await?;
             }
         }
+        Ok(())
+    }
+
+    /// Tells the holder of an address that it has an account.
+    async fn mail_known(
+        &self,
+        address: &EmailAddress,
+        language: Option<Language>,
+    ) -> Result<(), Error> {
+        let settings = &self.0.settings;
+        let link = settings.web_client_url.as_ref();
+        let link = link.unwrap_or(&settings.public_url);
+        let mailer = &self.0.mailer;
+        mailer
+            .send_already_registered(address.as_str(), link, language)
+            .await?;
         Ok(())
     }
 

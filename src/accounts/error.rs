@@ -70,7 +70,7 @@ pub enum Error {
     /// 503 if transient, else 500.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A mail was not sent: 400 `M_INVALID_PARAM` if it never will be, else 503.
+    /// A mail was not queued: 503 if the database is away, else 500.
     #[error(transparent)]
     Mail(#[from] MailError),
 }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server: what links in mails begin with.
     pub public_url: Url,
+    /// Where people use the service in a browser, if there is such a place.
+    pub web_client_url: Option<Url>,
     /// How people make accounts.
     pub registration: RegistrationSettings,
     /// How people log in.

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     accounts::Accounts,
     cluster::Cluster,
-    config::Config,
+    config::{self, Config},
     lifecycle::{Drained, GRACE, Lifecycle},
-    mail::Mailer,
+    mail::{Carrier, MailSettings, Mailer, SetupError, Writer},
     policy::Policy,
     rooms::Rooms,
     store::{
@@ -67,13 +67,8 @@ impl Core {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         settings::prepare_data_folder(server)?;
         let key = signing_key::load_or_generate(&server.signing_key_file(), &options.random)?;
-        let mailer = Mailer::new(
-            &settings::mail(config),
-            &server.name,
-            Arc::clone(&options.clock),
-            options.random.clone(),
-        )
-        .context("the mailer cannot be set up")?;
+        let mail = settings::mail(config);
+        let (writer, carrier) = mail_parts(&mail, server, options)?;
         let metrics = Metrics::new()?;
 
         let lifecycle = options.lifecycle.clone();
@@ -85,6 +80,14 @@ impl Core {
             .start(options.memory)
             .await
             .context("the database cannot be read")?;
+        let mailer = Mailer::new(
+            writer,
+            carrier,
+            mail.timeout,
+            store.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        );
         let journal_stop = CancellationToken::new();
         let observer = Arc::new(Observer(metrics.clone()));
         let journal = JournalTask::new(store.clone(), queue, Some(observer));
@@ -141,6 +144,26 @@ impl Core {
             cluster.stop().await;
         }
     }
+}
+
+/// Who writes mails, and who carries them: all of mails that can be set up without a database.
+fn mail_parts(
+    settings: &MailSettings,
+    server: &config::Server,
+    options: &AppOptions,
+) -> anyhow::Result<(Writer, Carrier)> {
+    let (clock, random) = (Arc::clone(&options.clock), options.random.clone());
+    let writer = Writer::new(settings, &server.name, clock, random.clone())
+        .map_err(|error| match error {
+            SetupError::Templates(faults) => {
+                BadConfiguration(settings::template_problems(&faults)).into()
+            }
+            error => anyhow::Error::new(error),
+        })
+        .context("mails cannot be written")?;
+    let carrier =
+        Carrier::new(settings, &server.name, random).context("mails cannot be carried")?;
+    Ok((writer, carrier))
 }
 
 /// Measures the journal.

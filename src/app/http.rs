@@ -107,8 +107,16 @@ fn metrics_text(core: &Core) -> MetricsText {
         let used = i64::from(open).saturating_sub(number(idle));
         connections.with_label_values(&["used"]).set(used.max(0));
         connections.with_label_values(&["idle"]).set(number(idle));
-        let (sent, failed) = mailer.outcomes();
-        for (outcome, count) in [("sent", sent), ("failed", failed)] {
+        let mails = mailer.outcomes();
+        metrics.mail_queue_depth.set(mails.waiting);
+        let age = i64::try_from(mailer.oldest_age().as_secs()).unwrap_or(i64::MAX);
+        metrics.mail_queue_oldest_age.set(age);
+        for (outcome, count) in [
+            ("sent", mails.sent),
+            ("failed", mails.failed),
+            ("expired", mails.expired),
+            ("postponed", mails.postponed),
+        ] {
             let counter = metrics.mails.with_label_values(&[outcome]);
             counter.inc_by(count.saturating_sub(counter.get()));
         }

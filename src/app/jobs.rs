@@ -40,6 +40,8 @@ pub(super) fn follow(core: &Core) {
         "hints",
         hear(heard, core.accounts.clone(), core.rooms.clone()),
     );
+    let mails = core.mailer.clone().deliver(lifecycle.soft());
+    lifecycle.spawn("mails", mails);
     let typing = core.rooms.clone().expire_typing(lifecycle.soft());
     lifecycle.spawn("typing", typing);
 }

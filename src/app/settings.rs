@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     accounts,
-    config::{self, Config, HumanDuration, Profile},
+    config::{self, Config, HumanDuration, Problem, Profile},
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
@@ -16,6 +16,7 @@ use crate::{
     mail::{self, MailSettings},
     policy::Policy,
     rooms,
+    templates::{Fault, Faults},
 };
 
 /// How long an answer about an address waits where it must not tell (REG-06), in milliseconds.
@@ -75,8 +76,20 @@ pub(super) fn mail(config: &Config) -> MailSettings {
         },
         support: support_contact(&config.server.support),
         restricted_documents_notice: config.server.profile == Profile::Tchap,
+        guest_accounts: config.server.profile == Profile::Tchap,
+        android_app: mail.android_app.clone(),
+        ios_app: mail.ios_app.clone(),
+        help: mail.help.clone(),
+        public_url: config.server.public_url.clone(),
+        templates: config.server.templates_of("mail"),
         outbox: config.server.outbox_folder(),
     }
+}
+
+/// What is wrong with an operator's templates, as the configuration tells it.
+pub(super) fn template_problems(faults: &Faults) -> Vec<Problem> {
+    let problem = |fault: &Fault| Problem::new("server.templates", fault.to_string());
+    faults.0.iter().map(problem).collect()
 }
 
 /// Whom mails name for help: the page, or the first address.
@@ -97,6 +110,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
     accounts::Settings {
         server_name: config.server.name.clone(),
         public_url: config.server.public_url.clone(),
+        web_client_url: config.server.web_client_url.clone(),
         registration: accounts::RegistrationSettings {
             enabled: registration.enabled,
             open: registration.open,

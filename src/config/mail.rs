@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{Problem, secret::Secret, units::HumanDuration};
 
@@ -27,6 +28,12 @@ pub struct Mail {
     pub from: String,
     /// What mails call the service.
     pub app_name: String,
+    /// Where people get the application for Android; named in invitations.
+    pub android_app: Option<Url>,
+    /// Where people get the application for iPhone and iPad; named in invitations.
+    pub ios_app: Option<Url>,
+    /// A page with answers to frequent questions; named in invitations.
+    pub help: Option<Url>,
     /// The language of mails to people whose language is not known.
     pub language: Language,
     /// How long sending one mail may take.
@@ -74,6 +81,9 @@ impl Default for Mail {
             password_file: None,
             from: "Tchap <no-reply@localhost>".to_owned(),
             app_name: "Tchap".to_owned(),
+            android_app: None,
+            ios_app: None,
+            help: None,
             language: Language::default(),
             timeout: HumanDuration::from_secs(30),
             next_link_domains: Vec::new(),

@@ -29,6 +29,9 @@ pub struct Server {
     pub well_known_server: Option<OwnedServerName>,
     /// What `/.well-known/matrix/support` answers.
     pub support: Support,
+    /// A folder whose files replace templates of mails (in its folder `mail`) and of pages (in its
+    /// folder `page`).
+    pub templates: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -42,6 +45,7 @@ impl Default for Server {
             web_client_url: None,
             well_known_server: None,
             support: Support::default(),
+            templates: None,
         }
     }
 }
@@ -73,6 +77,11 @@ pub struct Contact {
 }
 
 impl Server {
+    /// The folder that replaces templates of a kind: `mail` or `page`.
+    pub fn templates_of(&self, kind: &str) -> Option<PathBuf> {
+        self.templates.as_ref().map(|folder| folder.join(kind))
+    }
+
     /// The file of the signing key.
     pub fn signing_key_file(&self) -> PathBuf {
         let default = || self.data_folder.join("signing.key");

@@ -33,9 +33,10 @@ use ruma::api::{
 use serde_json::error::Category;
 
 use super::{
-    AppState, auth::Authenticate, body, error::ApiError, peer::ClientAddress, rate_limit::Kind,
+    AppState, auth::Authenticate, body, error::ApiError, html::asked_language, peer::ClientAddress,
+    rate_limit::Kind,
 };
-use crate::store::UserNid;
+use crate::{language::Language, store::UserNid};
 
 /// A parsed and authenticated request.
 pub struct Ruma<R: IncomingRequest>
@@ -56,12 +57,18 @@ pub struct ClientInfo {
     /// Its address, also behind trusted proxies.
     pub address: IpAddr,
     user_agent: Option<HeaderValue>,
+    language: Option<Language>,
 }
 
 impl ClientInfo {
     /// What it calls itself.
     pub fn user_agent(&self) -> Option<&str> {
         self.user_agent.as_ref()?.to_str().ok()
+    }
+
+    /// The language that it asks for, if it is one of ours.
+    pub fn language(&self) -> Option<Language> {
+        self.language
     }
 }
 
@@ -293,6 +300,7 @@ async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
     let client = ClientInfo {
         address: ClientAddress::of(&parts.extensions),
         user_agent: parts.headers.get(USER_AGENT).cloned(),
+        language: asked_language(&parts.headers),
     };
     Ok(Opened {
         head: http::Request::from_parts(parts, ()),

@@ -20,6 +20,12 @@ pub(super) fn language(headers: &HeaderMap) -> Language {
     Language::from_accept_language(header.and_then(|value| value.to_str().ok()))
 }
 
+/// The language that a client asks for, if it is one of ours.
+pub(super) fn asked_language(headers: &HeaderMap) -> Option<Language> {
+    let header = headers.get(ACCEPT_LANGUAGE);
+    Language::asked_for(header.and_then(|value| value.to_str().ok()))
+}
+
 /// A page as an answer.
 pub(super) fn page(pages: &Pages, page: Page) -> Response {
     let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

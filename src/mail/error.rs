@@ -1,4 +1,4 @@
-//! Why a mail was not sent, and why a mailer cannot be built.
+//! Why a mail was not written or sent, and why mails cannot be set up.
 //!
 //! A mail server repeats addresses in its answers, and a template's error may quote the link, so
 //! that neither answers nor contents are kept in these errors: they may be logged.
@@ -7,21 +7,20 @@ use std::io;
 
 use lettre::transport::smtp;
 
-/// Why a mail was not sent.
+use crate::{store::StoreError, templates::Faults};
+
+/// Why a mail was not queued, or the outbox not read.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
     /// The mail cannot be written; the same call fails again.
     #[error("the mail cannot be written")]
     Invalid(#[from] InvalidMail),
-    /// The mail server refused this mail for good, mostly because the address does not exist.
-    #[error("the mail server refused the mail for good ({code})")]
-    Refused {
-        /// The answer's code: 500 to 599.
-        code: u16,
-    },
-    /// The mail may be sent later.
-    #[error("the mail cannot be sent now")]
-    Unavailable(#[from] Unavailable),
+    /// The queue cannot be reached.
+    #[error("the mail cannot be queued")]
+    Store(#[from] StoreError),
+    /// The outbox cannot be read.
+    #[error("the outbox cannot be read")]
+    Outbox(#[source] io::Error),
 }
 
 /// Why a mail cannot be written.
@@ -39,6 +38,20 @@ pub enum InvalidMail {
     /// The parts do not make a message.
     #[error("the parts do not make a message")]
     Message(#[source] lettre::error::Error),
+}
+
+/// Why a written mail was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The mail server refused this mail for good, mostly because the address does not exist.
+    #[error("the mail server refused the mail for good ({code})")]
+    Refused {
+        /// The answer's code: 500 to 599.
+        code: u16,
+    },
+    /// The mail may be sent later.
+    #[error("the mail cannot be sent now: {0}")]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Why a mail cannot be sent now.
@@ -71,12 +84,26 @@ pub enum Unavailable {
     /// The server's answer makes no sense.
     #[error("the mail server's answer makes no sense")]
     Answer,
-    /// The outbox cannot be written or read.
-    #[error("the outbox cannot be used")]
+    /// The outbox cannot be written.
+    #[error("the outbox cannot be written")]
     Outbox(#[source] io::Error),
 }
 
-/// Why a mailer cannot be built from its settings.
+impl Unavailable {
+    /// Whether no other mail could be sent now either.
+    pub(super) fn concerns_all(&self) -> bool {
+        match self {
+            Self::Connection(_)
+            | Self::Tls(_)
+            | Self::Unsupported
+            | Self::TurnedAway { .. }
+            | Self::Outbox(_) => true,
+            Self::Timeout | Self::Temporary { .. } | Self::Answer => false,
+        }
+    }
+}
+
+/// Why mails cannot be set up as the settings say.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The sender is not an address.
@@ -91,7 +118,7 @@ pub enum SetupError {
     /// The file of authorities holds none, or TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[source] Option<smtp::Error>),
-    /// A template has a fault.
-    #[error("a template has a fault")]
-    Template(#[source] minijinja::Error),
+    /// Templates have faults.
+    #[error("a template cannot be used: {0}")]
+    Templates(#[from] Faults),
 }

@@ -38,6 +38,11 @@ impl Sender {
             host: host.to_owned(),
         })
     }
+
+    /// The address alone.
+    pub(super) fn address(&self) -> Address {
+        self.mailbox.email.clone()
+    }
 }
 
 /// What a message has beside its content.

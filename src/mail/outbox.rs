@@ -15,7 +15,7 @@ use tokio::{
     io::AsyncWriteExt as _,
 };
 
-use super::error::{MailError, Unavailable};
+use super::error::MailError;
 use crate::random::Random;
 
 /// How many mails [`Outbox::list`] returns.
@@ -70,7 +70,7 @@ impl Outbox {
 
     /// The newest 100 mails, newest first. Files that are not mails are left out.
     pub async fn list(&self) -> Result<Vec<OutboxMail>, MailError> {
-        let mut ids = self.ids().await.map_err(Unavailable::Outbox)?;
+        let mut ids = self.ids().await.map_err(MailError::Outbox)?;
         ids.sort_unstable_by(|a, b| b.cmp(a));
         let mut mails = Vec::new();
         for id in ids {
@@ -92,19 +92,19 @@ impl Outbox {
             Ok(bytes) => Ok(bytes.and_then(|bytes| parse(id, &bytes))),
             // It may have been deleted since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Unavailable::Outbox(error).into()),
+            Err(error) => Err(MailError::Outbox(error)),
         }
     }
 
     /// Keeps a mail: whole, or not at all.
-    pub(super) async fn keep(&self, now_ms: u64, mail: &[u8]) -> Result<(), MailError> {
+    pub(super) async fn keep(&self, now_ms: u64, mail: &[u8]) -> io::Result<()> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!(
             "{now_ms:015}-{sequence:010}-{}",
             self.random.alphanumeric(8)
         );
-        self.write(&id, mail).await.map_err(Unavailable::Outbox)?;
-        self.prune().await.map_err(Unavailable::Outbox)?;
+        self.write(&id, mail).await?;
+        self.prune().await?;
         tracing::info!(folder = %self.folder.display(), "a mail was kept in the outbox");
         Ok(())
     }

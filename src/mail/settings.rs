@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::language::Language;
@@ -34,6 +35,19 @@ pub struct MailSettings {
     /// Whether mails recall that documents marked *Diffusion Restreinte* may not be exchanged
     /// (tchap.md, section 5.4).
     pub restricted_documents_notice: bool,
+    /// Whether people from outside get an account that sees only what they are invited to, which
+    /// invitations then say.
+    pub guest_accounts: bool,
+    /// Where people get the application for Android.
+    pub android_app: Option<Url>,
+    /// Where people get the application for iPhone and iPad.
+    pub ios_app: Option<Url>,
+    /// A page with answers to frequent questions.
+    pub help: Option<Url>,
+    /// Where people reach the service: what the samples of mails link to.
+    pub public_url: Url,
+    /// The folder whose files replace templates of mails.
+    pub templates: Option<PathBuf>,
     /// The folder that keeps mails when there is no mail server, for development.
     pub outbox: PathBuf,
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use lettre::{
-    Message,
+    address::Envelope,
     transport::smtp::{
         Error,
         authentication::{Credentials, Mechanism},
@@ -28,12 +28,12 @@ use tokio::{
 };
 
 use super::{
-    error::{MailError, SetupError, Unavailable},
+    error::{DeliveryError, SetupError, Unavailable},
     settings::{Encryption, MailSettings},
 };
 
 /// How many connections there may be at a time.
-const MAX_CONNECTIONS: usize = 4;
+pub(super) const MAX_CONNECTIONS: usize = 4;
 
 /// How long a connection is kept for the next mail. Servers wait at least five minutes
 /// (RFC 5321, section 4.5.3.2.7), busy ones less.
@@ -98,23 +98,24 @@ impl Smtp {
     }
 
     /// Hands a mail to the server, within the time of the settings.
-    pub(super) async fn send(&self, message: &Message) -> Result<(), MailError> {
-        timeout(self.timeout, self.deliver(message))
+    pub(super) async fn send(
+        &self,
+        envelope: &Envelope,
+        message: &[u8],
+    ) -> Result<(), DeliveryError> {
+        timeout(self.timeout, self.deliver(envelope, message))
             .await
             .unwrap_or(Err(Unavailable::Timeout.into()))
     }
 
-    async fn deliver(&self, message: &Message) -> Result<(), MailError> {
+    async fn deliver(&self, envelope: &Envelope, message: &[u8]) -> Result<(), DeliveryError> {
         // Never closed, so that an error cannot be; without a permit the mail would go all the same.
         let _slot = self.slots.acquire().await.ok();
         let mut connection = match self.reuse().await {
             Some(connection) => connection,
             None => self.connect().await.map_err(before_mail)?,
         };
-        connection
-            .send(message.envelope(), &message.formatted())
-            .await
-            .map_err(in_mail)?;
+        connection.send(envelope, message).await.map_err(in_mail)?;
         self.park(connection);
         Ok(())
     }
@@ -186,7 +187,7 @@ fn tls_parameters(host: &str, authorities: Option<&Path>) -> Result<TlsParameter
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// A failure of the greeting, of TLS or of the authentication says nothing of the mail.
-fn before_mail(error: Error) -> MailError {
+fn before_mail(error: Error) -> DeliveryError {
     let reason = match error.status() {
         Some(code) => Unavailable::TurnedAway { code: code.into() },
         None if error.is_client() => Unavailable::Unsupported,
@@ -195,14 +196,14 @@ fn before_mail(error: Error) -> MailError {
     reason.into()
 }
 
-fn in_mail(error: Error) -> MailError {
+fn in_mail(error: Error) -> DeliveryError {
     let Some(code) = error.status().map(u16::from) else {
         return broken(error).into();
     };
     if code == AUTHENTICATION_REQUIRED {
         Unavailable::TurnedAway { code }.into()
     } else if error.is_permanent() {
-        MailError::Refused { code }
+        DeliveryError::Refused { code }
     } else {
         Unavailable::Temporary { code }.into()
     }

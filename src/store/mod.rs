@@ -18,6 +18,7 @@ mod ids;
 pub mod interactive_auth;
 pub mod journal;
 pub mod live;
+pub mod mails;
 mod membership;
 pub mod memberships;
 mod numbers;

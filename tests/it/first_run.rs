@@ -137,6 +137,11 @@ async fn sign_up(run: &FirstRun) -> Client {
     let ask = json!({ "client_secret": "secret", "email": address, "send_attempt": 1 });
     let asked = client.post("register/email/requestToken", &ask).await;
     let sid = asked.expect_ok()["sid"].clone();
+    let is_there = async || {
+        let list = client.get("/_chappe/dev/mails").await.text;
+        list.contains("mails&#x2f;")
+    };
+    until("sent", String::new, is_there).await;
     let list = client.get("/_chappe/dev/mails").await.text;
     let page = client
         .get(&between(&list, "/_chappe/dev/mails/", '"'))

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chappe::{
     clock::SystemClock,
     language::Language,
-    mail::{Encryption, MailError, MailSettings, Mailer, Unavailable},
+    mail::{Carrier, DeliveryError, Encryption, Letter, MailSettings, Unavailable, Writer},
     random::Random,
 };
 use ruma::server_name;
@@ -47,6 +47,12 @@ impl World {
             language: Language::French,
             support: None,
             restricted_documents_notice: false,
+            guest_accounts: false,
+            android_app: None,
+            ios_app: None,
+            help: None,
+            public_url: "https://agent.example.org".parse().unwrap(),
+            templates: None,
             outbox: folder.path().join("outbox"),
         };
         Self {
@@ -56,26 +62,29 @@ impl World {
         }
     }
 
-    fn mailer(&self) -> Mailer {
+    fn carrier(&self) -> Carrier {
         let name = server_name!("agent.example.org");
-        Mailer::new(
-            &self.settings,
-            name,
-            Arc::new(SystemClock),
-            Random::seeded(1),
-        )
-        .unwrap()
+        Carrier::new(&self.settings, name, Random::seeded(1)).unwrap()
     }
-}
 
-async fn send(mailer: &Mailer) -> Result<(), MailError> {
-    let link = LINK.parse().unwrap();
-    mailer.send_address_verification(TO, &link, None, DAY).await
+    /// Writes a mail and hands it to the server.
+    async fn send(&self, carrier: &Carrier) -> Result<(), DeliveryError> {
+        let name = server_name!("agent.example.org");
+        let (clock, random) = (Arc::new(SystemClock), Random::seeded(1));
+        let writer = Writer::new(&self.settings, name, clock, random).unwrap();
+        let link = LINK.parse().unwrap();
+        let letter = Letter::AddressVerification {
+            link: &link,
+            valid_for: DAY,
+        };
+        let mail = writer.write(TO, &letter, None).unwrap();
+        carrier.carry(TO, &mail.message, mail.written_ms).await
+    }
 }
 
 /// Sends a mail and checks that it arrived as it was meant.
 async fn arrives(world: &World) {
-    send(&world.mailer()).await.unwrap();
+    world.send(&world.carrier()).await.unwrap();
     let mail = world
         .server
         .wait_for_mail(TO, Duration::from_secs(10))
@@ -147,12 +156,12 @@ async fn a_wrong_password_is_not_a_fault_of_the_mail() {
     let mut world = World::new(options, Encryption::None).await;
     world.settings.password = Some("wrong".to_owned().into());
     let turned_away = |result, expected| match result {
-        Err(MailError::Unavailable(Unavailable::TurnedAway { code })) => code == expected,
+        Err(DeliveryError::Unavailable(Unavailable::TurnedAway { code })) => code == expected,
         _ => false,
     };
-    assert!(turned_away(send(&world.mailer()).await, 535));
+    assert!(turned_away(world.send(&world.carrier()).await, 535));
     world.settings.user = None;
-    assert!(turned_away(send(&world.mailer()).await, 530));
+    assert!(turned_away(world.send(&world.carrier()).await, 530));
     assert!(world.server.received().is_empty());
 }
 
@@ -169,8 +178,8 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
         };
         let mut world = World::new(options, encryption).await;
         world.settings.certificate_authorities = None;
-        let result = send(&world.mailer()).await;
-        let expected = matches!(result, Err(MailError::Unavailable(Unavailable::Tls(_))));
+        let result = world.send(&world.carrier()).await;
+        let expected = matches!(result, Err(DeliveryError::Unavailable(Unavailable::Tls(_))));
         assert!(expected, "{result:?}");
         gave_nothing_away(&world.server);
     }
@@ -185,8 +194,8 @@ async fn a_certificate_for_another_server_is_refused() {
         ..SmtpOptions::default()
     };
     let world = World::new(options, Encryption::Tls).await;
-    let result = send(&world.mailer()).await;
-    let expected = matches!(result, Err(MailError::Unavailable(Unavailable::Tls(_))));
+    let result = world.send(&world.carrier()).await;
+    let expected = matches!(result, Err(DeliveryError::Unavailable(Unavailable::Tls(_))));
     assert!(expected, "{result:?}");
     gave_nothing_away(&world.server);
 }
@@ -198,10 +207,10 @@ async fn without_starttls_nothing_is_said_in_clear_text() {
         ..SmtpOptions::default()
     };
     let world = World::new(options, Encryption::StartTls).await;
-    let result = send(&world.mailer()).await;
+    let result = world.send(&world.carrier()).await;
     let expected = matches!(
         result,
-        Err(MailError::Unavailable(Unavailable::Unsupported))
+        Err(DeliveryError::Unavailable(Unavailable::Unsupported))
     );
     assert!(expected, "{result:?}");
     gave_nothing_away(&world.server);
@@ -210,19 +219,19 @@ async fn without_starttls_nothing_is_said_in_clear_text() {
 #[tokio::test]
 async fn refusals_for_good_and_for_now_are_told_apart_and_name_nobody() {
     let world = World::new(SmtpOptions::default(), Encryption::None).await;
-    let mailer = world.mailer();
+    let carrier = world.carrier();
     world.server.set_behavior(Behavior::RejectRecipient);
-    let refused = send(&mailer).await.unwrap_err();
+    let refused = world.send(&carrier).await.unwrap_err();
     assert!(
-        matches!(refused, MailError::Refused { code: 550 }),
+        matches!(refused, DeliveryError::Refused { code: 550 }),
         "{refused:?}"
     );
     world.server.set_behavior(Behavior::FailForNow);
-    let for_now = send(&mailer).await.unwrap_err();
+    let for_now = world.send(&carrier).await.unwrap_err();
     let temporary = Unavailable::Temporary { code: 451 };
     assert_eq!(
         format!("{for_now:?}"),
-        format!("{:?}", MailError::from(temporary))
+        format!("{:?}", DeliveryError::from(temporary))
     );
     for error in [refused, for_now] {
         assert!(!format!("{error} {error:?}").contains("camille"));
@@ -237,10 +246,10 @@ async fn a_server_that_is_away_is_not_a_fault_of_the_mail() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     world.settings.port = socket.local_addr().unwrap().port();
-    let result = send(&world.mailer()).await;
+    let result = world.send(&world.carrier()).await;
     let expected = matches!(
         result,
-        Err(MailError::Unavailable(Unavailable::Connection(_)))
+        Err(DeliveryError::Unavailable(Unavailable::Connection(_)))
     );
     assert!(expected, "{result:?}");
 }
@@ -249,16 +258,19 @@ async fn a_server_that_is_away_is_not_a_fault_of_the_mail() {
 async fn a_server_that_hangs_costs_no_more_than_the_time_allowed_and_spoils_no_later_mail() {
     let mut world = World::new(SmtpOptions::default(), Encryption::None).await;
     world.settings.timeout = Duration::from_millis(300);
-    let mailer = world.mailer();
+    let carrier = world.carrier();
     world.server.set_behavior(Behavior::Hang);
     let start = Instant::now();
-    let result = send(&mailer).await;
-    let expected = matches!(result, Err(MailError::Unavailable(Unavailable::Timeout)));
+    let result = world.send(&carrier).await;
+    let expected = matches!(
+        result,
+        Err(DeliveryError::Unavailable(Unavailable::Timeout))
+    );
     assert!(expected, "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(5));
     world.server.set_behavior(Behavior::Accept);
     // The same mailer, whose first connection was left in the middle of a mail.
-    send(&mailer).await.unwrap();
+    world.send(&carrier).await.unwrap();
     assert_eq!(world.server.received().len(), 1);
     assert_eq!(world.server.connections(), 2);
 }
@@ -266,9 +278,9 @@ async fn a_server_that_hangs_costs_no_more_than_the_time_allowed_and_spoils_no_l
 #[tokio::test]
 async fn mails_one_after_the_other_share_a_connection() {
     let world = World::new(SmtpOptions::default(), Encryption::None).await;
-    let mailer = world.mailer();
+    let carrier = world.carrier();
     for _ in 0..3 {
-        send(&mailer).await.unwrap();
+        world.send(&carrier).await.unwrap();
     }
     assert_eq!(world.server.received().len(), 3);
     assert_eq!(world.server.connections(), 1);
@@ -277,15 +289,17 @@ async fn mails_one_after_the_other_share_a_connection() {
 #[tokio::test]
 async fn many_mails_at_once_use_few_connections() {
     let world = World::new(SmtpOptions::default(), Encryption::None).await;
-    let mailer = world.mailer();
+    let carrier = world.carrier();
+    let shared = Arc::new((world, carrier));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let mailer = mailer.clone();
-        tasks.spawn(async move { send(&mailer).await });
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move { shared.0.send(&shared.1).await });
     }
     for result in tasks.join_all().await {
         result.unwrap();
     }
+    let world = &shared.0;
     assert_eq!(world.server.received().len(), 20);
     assert!(
         world.server.connections() <= 4,
@@ -297,11 +311,11 @@ async fn many_mails_at_once_use_few_connections() {
 #[tokio::test]
 async fn an_address_with_a_line_break_reaches_no_server() {
     let world = World::new(SmtpOptions::default(), Encryption::None).await;
-    let link = LINK.parse().unwrap();
-    let result = world
-        .mailer()
-        .send_password_reset("a@example.org>\r\nRCPT TO:<b@example.org", &link, None, DAY)
-        .await;
-    assert!(matches!(result, Err(MailError::Invalid(_))), "{result:?}");
+    let to = "a@example.org>\r\nRCPT TO:<b@example.org";
+    let result = world.carrier().carry(to, b"", 0).await;
+    assert!(
+        matches!(result, Err(DeliveryError::Refused { code: 553 })),
+        "{result:?}"
+    );
     assert_eq!(world.server.connections(), 0);
 }

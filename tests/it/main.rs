@@ -23,4 +23,5 @@ mod first_run;
 mod harness;
 mod http;
 mod mail;
+mod mail_queue;
 mod tidy;

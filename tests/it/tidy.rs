@@ -12,7 +12,14 @@ use proc_macro2::{TokenStream, TokenTree};
 
 /// The modules, lowest layer first. A module may use modules of lower layers only.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "language", "lifecycle", "random", "telemetry"],
+    &[
+        "clock",
+        "language",
+        "lifecycle",
+        "random",
+        "telemetry",
+        "templates",
+    ],
     &["config"],
     &["event"],
     &["policy"],

@@ -95,14 +95,14 @@ async fn registration_email(
     State(accounts): State<Accounts>,
     request: Ruma<request_registration_token_via_email::v3::Request>,
 ) -> Result<request_registration_token_via_email::v3::Response, ApiError> {
-    let body = request.body;
+    let (body, language) = (request.body, request.client.language());
     let sid = accounts
         .request_registration_token(EmailTokenRequest {
             client_secret: body.client_secret.to_string(),
             email: body.email,
             send_attempt: body.send_attempt.into(),
             next_link: body.next_link,
-            language: None,
+            language,
         })
         .await?;
     let sid = sid.try_into().map_err(|error| ApiError::internal(&error))?;
@@ -114,14 +114,14 @@ async fn password_email(
     State(accounts): State<Accounts>,
     request: Ruma<request_password_change_token_via_email::v3::Request>,
 ) -> Result<request_password_change_token_via_email::v3::Response, ApiError> {
-    let body = request.body;
+    let (body, language) = (request.body, request.client.language());
     let sid = accounts
         .request_password_token(EmailTokenRequest {
             client_secret: body.client_secret.to_string(),
             email: body.email,
             send_attempt: body.send_attempt.into(),
             next_link: body.next_link,
-            language: None,
+            language,
         })
         .await?;
     let sid = sid.try_into().map_err(|error| ApiError::internal(&error))?;

@@ -78,13 +78,9 @@ impl From<Violation> for ApiError {
 
 impl From<MailError> for ApiError {
     fn from(error: MailError) -> Self {
-        match &error {
-            MailError::Refused { .. } => Self::invalid_param("No mail can be sent to this address"),
-            MailError::Invalid(_) => Self::internal(&error),
-            MailError::Unavailable(_) => {
-                tracing::error!(%error, cause = ?std::error::Error::source(&error), "a mail cannot be sent");
-                Self::unavailable()
-            }
+        match error {
+            MailError::Store(error) => error.into(),
+            MailError::Invalid(_) | MailError::Outbox(_) => Self::internal(&error),
         }
     }
 }

@@ -10,7 +10,7 @@ use chappe::{
     config::{Profile, policy::Policy as PolicySettings},
     event::SigningKey,
     language::Language,
-    mail::{Encryption, MailSettings, Mailer},
+    mail::{Carrier, Encryption, MailSettings, Mailer, Writer},
     policy::Policy,
     random::Random,
     rooms::Rooms,
@@ -66,6 +66,7 @@ fn settings(profile: Profile) -> Settings {
     Settings {
         server_name: server_name!("example.org").to_owned(),
         public_url: "https://matrix.example.org".parse().unwrap(),
+        web_client_url: Some("https://tchap.example.org".parse().unwrap()),
         registration: RegistrationSettings {
             enabled: true,
             open: profile == Profile::Open,
@@ -99,13 +100,15 @@ impl AccountsSite {
         let outbox = TempDir::new().unwrap();
         let server = options.settings.server_name.clone();
         let random = Random::seeded(1);
+        let mail = mail_settings(&outbox);
         let mailer = Mailer::new(
-            &mail_settings(&outbox),
-            &server,
+            Writer::new(&mail, &server, clock.clone(), random.clone()).unwrap(),
+            Carrier::new(&mail, &server, random.clone()).unwrap(),
+            mail.timeout,
+            store.clone(),
             clock.clone(),
             random.clone(),
-        )
-        .unwrap();
+        );
         let policy = Policy::new(&options.policy, options.profile, &server).unwrap();
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let accounts = Accounts::new(
@@ -191,6 +194,7 @@ impl AccountsSite {
 
     /// The link in the newest mail.
     pub(crate) async fn newest_link(&self) -> Option<url::Url> {
+        self.mailer.deliver_due().await.unwrap();
         let mails = self.mailer.outbox().unwrap().list().await.unwrap();
         let text = &mails.first()?.text;
         text.split_whitespace()
@@ -200,6 +204,7 @@ impl AccountsSite {
 
     /// How many mails there are.
     pub(crate) async fn mails(&self) -> usize {
+        self.mailer.deliver_due().await.unwrap();
         let outbox = self.mailer.outbox().unwrap();
         outbox.list().await.unwrap().len()
     }
@@ -235,6 +240,12 @@ fn mail_settings(outbox: &TempDir) -> MailSettings {
         language: Language::English,
         support: None,
         restricted_documents_notice: false,
+        guest_accounts: false,
+        android_app: None,
+        ios_app: None,
+        help: None,
+        public_url: "https://matrix.example.org".parse().unwrap(),
+        templates: None,
         outbox: outbox.path().to_path_buf(),
     }
 }

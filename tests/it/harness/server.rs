@@ -11,8 +11,9 @@ use chappe::{
     clock::{ManualClock, SharedClock},
     config::Config,
     lifecycle::{Drained, Lifecycle},
+    mail::OutboxMail,
     random::Random,
-    store::{Database, StoreOptions, live::LiveOptions},
+    store::{self, Database, StoreOptions, live::LiveOptions},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use toml::{Table, Value};
 use super::{
     client::Client,
     postgres::{self, TestDatabase},
+    process::until,
 };
 
 /// The password of users that are registered without one.
@@ -153,10 +155,27 @@ impl TestServer {
         client
     }
 
-    /// The newest mail of the outbox to an address.
-    pub(crate) async fn mail_to(&self, address: &str) -> chappe::mail::OutboxMail {
-        let mails = self.app.mailer().outbox().unwrap().list().await.unwrap();
+    /// The newest mail of the outbox to an address, once all that wait are there.
+    pub(crate) async fn mail_to(&self, address: &str) -> OutboxMail {
+        let mails = self.mails().await;
         mails.into_iter().find(|mail| mail.to == address).unwrap()
+    }
+
+    /// The mails of the outbox, newest first, once all that wait are there.
+    pub(crate) async fn mails(&self) -> Vec<OutboxMail> {
+        self.mails_sent().await;
+        let outbox = self.app.mailer().outbox().unwrap();
+        outbox.list().await.unwrap()
+    }
+
+    /// Waits until no mail waits any more.
+    pub(crate) async fn mails_sent(&self) {
+        let store = self.app.store();
+        let is_empty = async || {
+            let mut conn = store.conn().await.unwrap();
+            store::mails::backlog(&mut conn).await.unwrap().count == 0
+        };
+        until("sent", || "mails wait".to_owned(), is_empty).await;
     }
 
     /// Lets the server read another configuration: TOML that goes before the settings of tests.

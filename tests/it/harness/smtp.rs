@@ -107,6 +107,8 @@ pub(crate) struct SmtpOptions {
     pub(crate) mechanisms: &'static str,
     /// The name or address in the certificate.
     pub(crate) certificate_name: &'static str,
+    /// The port, or 0 for any.
+    pub(crate) port: u16,
 }
 
 impl Default for SmtpOptions {
@@ -116,6 +118,7 @@ impl Default for SmtpOptions {
             login: None,
             mechanisms: "PLAIN LOGIN",
             certificate_name: "127.0.0.1",
+            port: 0,
         }
     }
 }
@@ -144,7 +147,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl SmtpServer {
     pub(crate) async fn start(options: SmtpOptions) -> Self {
         let (acceptor, authority_pem) = certificate(options.certificate_name);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", options.port))
+            .await
+            .unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             options,
