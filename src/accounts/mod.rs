@@ -23,6 +23,7 @@ mod register;
 mod sessions;
 mod settings;
 mod shared_secret;
+mod user_directory;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -44,6 +45,7 @@ pub use self::{
         HashCost, Limits, RegistrationSettings, SessionSettings, Settings, SharedSecret, Terms,
     },
     shared_secret::SharedSecretRegistration,
+    user_directory::{DirectorySettings, FoundUsers},
 };
 use self::{limits::Limiter, password_hash::PasswordHasher, sessions::Sessions};
 use crate::{

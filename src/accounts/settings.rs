@@ -6,7 +6,7 @@ use ruma::OwnedServerName;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::limits::Rate;
+use super::{limits::Rate, user_directory::DirectorySettings};
 
 /// What the accounts service must know of the configuration.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Settings {
     /// How long an answer about an address waits, in milliseconds, where clients must not learn
     /// which addresses have an account (REG-06).
     pub pause_ms: Range<u64>,
+    /// How people are found.
+    pub directory: DirectorySettings,
     /// How often people may try.
     pub limits: Limits,
     /// How many passwords are hashed at once.

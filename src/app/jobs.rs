@@ -10,7 +10,7 @@ use crate::{
     clock::SharedClock,
     lifecycle::Lifecycle,
     rooms::{self, Rooms},
-    store::{Hint, Store, StoreError, transactions},
+    store::{Hint, Store, StoreError, UserNid, transactions},
 };
 
 /// How many hints may wait to be heard.
@@ -21,6 +21,9 @@ const SEEN: Duration = Duration::from_mins(2);
 
 /// How often what is over is forgotten.
 const CLEAN_UP: Duration = Duration::from_mins(10);
+
+/// How long to wait after a failure to bring the user directory up to date.
+const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 
 /// For how long a client can send the same transaction again.
 const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
@@ -88,6 +91,10 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+    let (accounts, soft) = (core.accounts.clone(), lifecycle.soft());
+    lifecycle.spawn("user directory", async move {
+        soft.run_until_cancelled(fill_directory(accounts)).await;
+    });
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {
         let (store, now) = (store.clone(), clock.now_i64());
@@ -134,6 +141,21 @@ async fn purge(rooms: &Rooms) -> Result<(), rooms::Error> {
         );
     }
     Ok(())
+}
+
+/// Brings accounts that are older than the user directory into it, in small batches. Several
+/// processes that do so do the same.
+async fn fill_directory(accounts: Accounts) {
+    let mut next = Some(UserNid(0));
+    while let Some(after) = next {
+        match accounts.fill_directory(after).await {
+            Ok(last) => next = last,
+            Err(error) => {
+                tracing::warn!(%error, "the user directory could not be brought up to date");
+                sleep(DIRECTORY_RETRY).await;
+            }
+        }
+    }
 }
 
 /// In small batches, so that nobody waits for them.

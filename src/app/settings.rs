@@ -132,6 +132,11 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
         validation_lifetime: registration.validation_lifetime.get(),
         next_link_domains: config.mail.next_link_domains.clone(),
         pause_ms: PAUSE_MS,
+        directory: accounts::DirectorySettings {
+            search_all: config.directory.search_all(config.server.profile),
+            min_term_length: usize::try_from(config.directory.min_term_length)
+                .unwrap_or(usize::MAX),
+        },
         limits: account_limits(&config.limits),
         max_password_hashes: config.limits.max_password_hashes(),
         hash_cost: accounts::HashCost::Recommended,

@@ -156,6 +156,7 @@ const SECTIONS: &[&str] = &[
     "mail",
     "sessions",
     "rooms",
+    "directory",
     "limits",
     "logging",
     "policy",
@@ -191,7 +192,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 10] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 11] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -199,6 +200,7 @@ impl Config {
             ("mail", &|| self.mail.validate()),
             ("sessions", &|| self.sessions.validate()),
             ("rooms", &|| self.rooms.validate()),
+            ("directory", &|| self.directory.validate()),
             ("limits", &|| self.limits.validate()),
             ("logging", &|| self.logging.validate()),
             ("policy", &|| self.policy.validate()),

@@ -6,6 +6,7 @@
 //! section when they are built, never the whole.
 
 mod database;
+mod directory;
 mod errors;
 mod limits;
 mod listeners;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     database::Database,
+    directory::Directory,
     errors::{ConfigError, ConfigErrors, Place, Problem},
     limits::{Limits, Rate},
     listeners::{Listener, Surface},
@@ -68,6 +70,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[rooms]`.
     pub rooms: Rooms,
+    /// `[directory]`.
+    pub directory: Directory,
     /// `[limits]`.
     pub limits: Limits,
     /// `[logging]`.
@@ -86,6 +90,7 @@ impl Default for Config {
             mail: Mail::default(),
             sessions: Sessions::default(),
             rooms: Rooms::default(),
+            directory: Directory::default(),
             limits: Limits::default(),
             logging: Logging::default(),
             policy: Policy::default(),

@@ -24,7 +24,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, header::USER_AGENT};
+use http::{
+    HeaderValue, Method,
+    header::{AUTHORIZATION, USER_AGENT},
+};
 use ruma::api::{
     IncomingRequest, OutgoingResponse, OutgoingResponseExt as _,
     error::{DeserializationError, IntoHttpError},
@@ -52,15 +55,28 @@ where
 }
 
 /// What is known of the program that sent a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientInfo {
     /// Its address, also behind trusted proxies.
     pub address: IpAddr,
     user_agent: Option<HeaderValue>,
     language: Option<Language>,
+    authorization: Option<HeaderValue>,
 }
 
 impl ClientInfo {
+    /// The access token that came along, for endpoints that take none and answer those who have
+    /// one otherwise.
+    pub fn access_token(&self) -> Option<&str> {
+        let token = self
+            .authorization
+            .as_ref()?
+            .to_str()
+            .ok()?
+            .strip_prefix("Bearer ")?;
+        (!token.is_empty()).then_some(token)
+    }
+
     /// What it calls itself.
     pub fn user_agent(&self) -> Option<&str> {
         self.user_agent.as_ref()?.to_str().ok()
@@ -301,6 +317,7 @@ async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
         address: ClientAddress::of(&parts.extensions),
         user_agent: parts.headers.get(USER_AGENT).cloned(),
         language: asked_language(&parts.headers),
+        authorization: parts.headers.get(AUTHORIZATION).cloned(),
     };
     Ok(Opened {
         head: http::Request::from_parts(parts, ()),

@@ -13,6 +13,7 @@
 //! | [`Policy::is_external_address`] | registration, to set the account's flag |
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
+//! | [`Policy::may_search_people`], [`Policy::may_list_rooms`] | the directories of people and rooms |
 //! | [`Policy::invite_is_pending`] | the identity service |
 //! | [`Policy::is_external`], [`Policy::standing`] | whoever needs to know who is external |
 //! | [`Policy::rooms`]: may this be sent, may this room be made, may it be published | rooms |
@@ -30,6 +31,7 @@ use crate::config::{
 mod address;
 mod addresses;
 mod decision;
+mod directory;
 mod passwords;
 mod patterns;
 mod registration;

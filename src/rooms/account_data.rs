@@ -12,6 +12,7 @@ use super::{Actor, Error, Rooms, push_rules::PUSH_RULES, receipts::FULLY_READ};
 use crate::store::{
     RoomNid, account_data,
     journal::{AccountDataWrite, Write},
+    user_directory::{self, HIDE_PROFILE},
 };
 
 /// The type of the account data that holds a room's tags.
@@ -74,7 +75,13 @@ impl Rooms {
         };
         let _turn = self.0.locks.turn(actor.user, room).await;
         self.write_account_data(actor, room, event_type, content.to_owned())
-            .await
+            .await?;
+        if room.is_none() && event_type == HIDE_PROFILE {
+            // The answer says that it holds for searches too (RL-01, RL-02).
+            let mut conn = self.0.store.conn().await?;
+            user_directory::refresh(&mut conn, &[actor.user]).await?;
+        }
+        Ok(())
     }
 
     /// The tags of a room (`GET /user/{userId}/rooms/{roomId}/tags`), as JSON.

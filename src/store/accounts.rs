@@ -4,7 +4,7 @@ use ruma::{OwnedUserId, UserId};
 use sqlx::PgConnection;
 use zeroize::Zeroizing;
 
-use super::{StoreError, UserNid};
+use super::{StoreError, UserNid, user_directory};
 
 /// An account, open or closed.
 #[derive(Clone)]
@@ -220,7 +220,7 @@ pub async fn update_admin(
 }
 
 /// Closes the account and forgets its password. `false`: it was closed before, and only an
-/// erasure was added, if one was asked for.
+/// erasure was added, if one was asked for. The user directory follows.
 pub async fn deactivate(
     conn: &mut PgConnection,
     user: UserNid,
@@ -242,8 +242,9 @@ pub async fn deactivate(
         now_ms,
         erase,
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
+    user_directory::refresh(conn, &[user]).await?;
     Ok(closed_ms == Some(now_ms))
 }
 

@@ -31,6 +31,7 @@ pub mod state;
 pub mod stream;
 pub mod threepids;
 pub mod transactions;
+pub mod user_directory;
 pub mod users;
 
 use std::{sync::Arc, time::Duration};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use ruma::OwnedMxcUri;
 use sqlx::PgConnection;
 
-use super::{StoreError, UserNid};
+use super::{StoreError, UserNid, user_directory};
 
 /// A profile.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,7 +82,7 @@ pub async fn list_shown(
     Ok(shown.collect())
 }
 
-/// Sets or removes the display name.
+/// Sets or removes the display name. The user directory follows.
 pub async fn update_display_name(
     conn: &mut PgConnection,
     user: UserNid,
@@ -101,8 +101,9 @@ pub async fn update_display_name(
         user as UserNid,
         display_name,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    user_directory::refresh(conn, &[user]).await?;
     Ok(())
 }
 

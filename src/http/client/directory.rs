@@ -92,13 +92,24 @@ async fn list_aliases(
     Ok(aliases::v3::Response::new(aliases))
 }
 
-/// `GET /_matrix/client/v3/publicRooms`, which needs no access token.
+/// `GET /_matrix/client/v3/publicRooms`, which needs no access token in the specification. With
+/// Tchap's rules it does: the list is not for people without an account.
 async fn list_published(
     State(state): State<AppState>,
     request: Ruma<get_public_rooms::v3::Request>,
 ) -> Result<get_public_rooms::v3::Response, ApiError> {
     let address = request.client.address;
     state.limits.check_address(Kind::DirectorySearch, address)?;
+    let requester = match request.client.access_token() {
+        Some(token) => Some(state.accounts.authenticate(token).await?),
+        None => None,
+    };
+    if !state.accounts.may_list_rooms(requester.as_deref()) {
+        return match requester {
+            Some(_) => Ok(get_public_rooms::v3::Response::new(Vec::new())),
+            None => Err(ApiError::missing_token()),
+        };
+    }
     let body = request.body;
     require_own(&state.rooms, body.server.as_deref())?;
     let query = DirectoryQuery {
@@ -121,6 +132,9 @@ async fn search_published(
 ) -> Result<get_public_rooms_filtered::v3::Response, ApiError> {
     let user = request.sender.user();
     state.limits.check_user(Kind::DirectorySearch, user)?;
+    if !state.accounts.may_list_rooms(Some(&request.sender)) {
+        return Ok(get_public_rooms_filtered::v3::Response::new());
+    }
     let body = request.body;
     require_own(&state.rooms, body.server.as_deref())?;
     let types = body.filter.room_types.iter();

@@ -20,6 +20,7 @@ mod state;
 mod sync;
 mod tag;
 mod typing;
+mod user_directory;
 mod versions;
 
 use axum::Router;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(room::routes())
         .merge(membership::routes())
         .merge(directory::routes())
+        .merge(user_directory::routes())
         .merge(message::routes())
         .merge(state::routes())
         .merge(receipt::routes())

@@ -15,6 +15,7 @@ mod register;
 mod retention;
 mod typing;
 mod upgrade;
+mod user_directory;
 mod visibility;
 
 use std::{net::SocketAddr, sync::Arc};

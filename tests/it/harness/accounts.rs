@@ -83,6 +83,10 @@ fn settings(profile: Profile) -> Settings {
         validation_lifetime: Duration::from_hours(72),
         next_link_domains: vec!["tchap.example.org".to_owned()],
         pause_ms: 0..1,
+        directory: chappe::accounts::DirectorySettings {
+            search_all: profile == Profile::Tchap,
+            min_term_length: 2,
+        },
         limits: chappe::accounts::Limits::default(),
         max_password_hashes: NonZeroUsize::new(2).unwrap(),
         hash_cost: HashCost::Least,
