@@ -24,6 +24,7 @@ pub mod policy;
 pub mod store;
 
 // Layer 5: gateways to the outside, and what people see of them.
+pub mod audit;
 pub mod cluster;
 pub mod mail;
 pub mod pages;

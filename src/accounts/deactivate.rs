@@ -13,11 +13,14 @@ use super::{
     Accounts, Error, Requester,
     interactive_auth::{Operation, Passed},
 };
-use crate::store::{
-    Store, UserNid, access_tokens, accounts, devices,
-    interactive_auth::Results,
-    profiles,
-    threepids::{self, Purpose},
+use crate::{
+    audit::{Actor, action},
+    store::{
+        Store, UserNid, access_tokens, accounts, devices,
+        interactive_auth::Results,
+        profiles,
+        threepids::{self, Purpose},
+    },
 };
 
 /// A closed account: what layers above have to undo, which is safe to do again.
@@ -84,6 +87,11 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(user);
         tracing::info!(user.id = %user_id, erase, "an account was closed");
+        let actor = match passed {
+            Some(_) => Actor::User(user_id.clone()),
+            None => Actor::Operator,
+        };
+        self.note(action::ACCOUNT_DEACTIVATED, actor, &user_id);
         Ok(Deactivation {
             user,
             user_id,

@@ -49,6 +49,7 @@ pub use self::{
 };
 use self::{limits::Limiter, password_hash::PasswordHasher, sessions::Sessions};
 use crate::{
+    audit::{self, Audit},
     clock::SharedClock,
     mail::Mailer,
     policy::Policy,
@@ -75,6 +76,7 @@ struct Inner {
     store: Store,
     policy: Arc<ArcSwap<Policy>>,
     mailer: Mailer,
+    audit: Audit,
     clock: SharedClock,
     random: Random,
     hasher: PasswordHasher,
@@ -108,6 +110,7 @@ impl Accounts {
         store: Store,
         policy: Arc<ArcSwap<Policy>>,
         mailer: Mailer,
+        audit: Audit,
         clock: SharedClock,
         random: Random,
     ) -> Self {
@@ -126,6 +129,7 @@ impl Accounts {
             store,
             policy,
             mailer,
+            audit,
             clock,
             random,
         }))
@@ -141,6 +145,16 @@ impl Accounts {
         crate::store::access_tokens::delete_expired(&mut conn, now).await?;
         registration_tokens::delete_expired_nonces(&mut conn, now).await?;
         Ok(())
+    }
+
+    /// Tells the audit log what was done to an account.
+    fn note(&self, action: &'static str, actor: audit::Actor, whom: &UserId) {
+        self.0.audit.record(audit::Entry {
+            action,
+            actor,
+            object: Some(whom.to_string()),
+            ..audit::Entry::default()
+        });
     }
 
     /// The one gate of every kind of login: whether this account may have sessions.

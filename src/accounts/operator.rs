@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Deactivation, Error, PasswordChanged, passwords::Logout, register::Draft};
 use crate::{
+    audit::{Actor, action},
     policy::EmailAddress,
     store::{Store, access_tokens, accounts},
 };
@@ -79,6 +80,10 @@ impl Accounts {
             self.add_address(&mut tx, user, address).await?;
         }
         Store::commit(tx).await?;
+        self.note(action::ACCOUNT_CREATED, Actor::Operator, &user_id);
+        if new.is_admin {
+            self.note(action::ADMIN_GRANTED, Actor::Operator, &user_id);
+        }
         Ok(user_id)
     }
 
@@ -102,6 +107,7 @@ impl Accounts {
             .await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        self.note(action::PASSWORD_CHANGED, Actor::Operator, user_id);
         Ok(PasswordChanged {
             user: account.user,
             user_id: account.user_id,
@@ -117,6 +123,12 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, account.user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        let action = if is_admin {
+            action::ADMIN_GRANTED
+        } else {
+            action::ADMIN_REVOKED
+        };
+        self.note(action, Actor::Operator, user_id);
         Ok(())
     }
 

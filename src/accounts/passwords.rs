@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Error, Requester, interactive_auth::Operation};
 use crate::{
+    audit::{Actor, action},
     policy::EmailAddress,
     store::{
         Conn, DeviceNid, Store, UserNid, access_tokens, accounts, devices,
@@ -113,6 +114,8 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(user);
         tracing::info!(user.id = %user_id, "a password was changed");
+        let actor = Actor::User(user_id.clone());
+        self.note(action::PASSWORD_CHANGED, actor, &user_id);
         Ok(PasswordChanged {
             user,
             user_id,

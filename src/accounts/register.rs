@@ -16,6 +16,7 @@ use super::{
     interactive_auth::{Flows, Operation, Passed, Progress},
 };
 use crate::{
+    audit::{Actor, action},
     policy::{EmailAddress, IdentityAnswer, Policy, check_localpart},
     store::{
         Conn, Store, UserNid,
@@ -190,6 +191,8 @@ impl Accounts {
         };
         Store::commit(tx).await?;
         tracing::info!(user.id = %user_id, "an account was made");
+        let actor = Actor::User(user_id.clone());
+        self.note(action::ACCOUNT_CREATED, actor, &user_id);
         Ok(Registered { user_id, session })
     }
 

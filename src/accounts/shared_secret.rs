@@ -17,6 +17,7 @@ use super::{
     settings::SharedSecret,
 };
 use crate::{
+    audit::{Actor, action},
     policy::PasswordProblem,
     store::{Store, access_tokens::TokenHash, registration_tokens},
 };
@@ -122,6 +123,7 @@ impl Accounts {
             .await?;
         Store::commit(tx).await?;
         tracing::info!(user.id = %user_id, "an account was made with the shared secret");
+        self.note(action::ACCOUNT_CREATED, Actor::Operator, &user_id);
         Ok(session)
     }
 

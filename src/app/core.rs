@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
+    audit::Audit,
     cluster::Cluster,
     config::{self, Config},
     lifecycle::{Drained, GRACE, Lifecycle},
@@ -43,6 +44,8 @@ pub struct Core {
     pub policy: Arc<ArcSwap<Policy>>,
     /// Where mails go.
     pub mailer: Mailer,
+    /// Where it is written who changed what.
+    pub audit: Audit,
     /// Accounts and sessions.
     pub accounts: Accounts,
     /// Rooms.
@@ -93,6 +96,13 @@ impl Core {
         let journal = JournalTask::new(store.clone(), queue, Some(observer));
         lifecycle.spawn_critical("journal", journal.run(journal_stop.clone()));
 
+        let target = settings::audit(config);
+        let (audit, writer) = Audit::open(&target, Arc::clone(&options.clock), &options.random)
+            .context("the audit log cannot be opened")?;
+        if let Some(writer) = writer {
+            let task = writer.run(lifecycle.reloads(), journal_stop.clone());
+            lifecycle.spawn_critical("audit", task);
+        }
         let mut settings = settings::accounts(config);
         options.adjust(&mut settings);
         let accounts = Accounts::new(
@@ -100,6 +110,7 @@ impl Core {
             store.clone(),
             Arc::clone(&policy),
             mailer.clone(),
+            audit.clone(),
             Arc::clone(&options.clock),
             options.random.clone(),
         );
@@ -116,6 +127,7 @@ impl Core {
             store,
             policy,
             mailer,
+            audit,
             accounts,
             rooms,
             journal_stop,

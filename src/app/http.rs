@@ -37,6 +37,7 @@ pub(super) fn state(
         accounts: core.accounts.clone(),
         rooms: core.rooms.clone(),
         sync,
+        audit: core.audit.clone(),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),

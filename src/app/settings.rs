@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     accounts,
-    config::{self, Config, HumanDuration, Problem, Profile},
+    audit::Target,
+    config::{self, AuditTarget, Config, HumanDuration, Problem, Profile},
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
@@ -99,6 +100,17 @@ fn support_contact(support: &config::Support) -> Option<String> {
     page.or_else(|| addresses.find_map(|contact| contact.email_address.clone()))
 }
 
+pub(super) fn audit(config: &Config) -> Target {
+    match config.audit.target {
+        AuditTarget::Off => Target::Off,
+        AuditTarget::Stdout => Target::Stdout,
+        AuditTarget::File => {
+            let file = config.audit.file.clone();
+            Target::File(file.unwrap_or_else(|| config.server.audit_file()))
+        }
+    }
+}
+
 pub(super) fn accounts(config: &Config) -> accounts::Settings {
     let (registration, sessions) = (&config.registration, &config.sessions);
     let terms = registration.terms.iter().map(|terms| accounts::Terms {
@@ -172,6 +184,9 @@ pub(super) fn rate_limits(limits: &config::Limits) -> RateLimitSettings {
         join: rate(limits.join),
         read: rate(limits.read),
         directory_search: rate(limits.directory_search),
+        directory_search_daily: rate(limits.directory_search_daily),
+        public_join: rate(limits.public_join),
+        public_history: rate(limits.public_history),
         address_lookup: rate(limits.address_lookup),
     }
 }

@@ -3,6 +3,7 @@
 //! `main` gives the arguments to [`run`], which parses them and hands over to one module for each
 //! command. Exit codes: 0 for success, 1 for a failure, 2 for a bad configuration or command line.
 
+pub mod audit;
 pub mod config;
 pub mod serve;
 pub mod user;
@@ -48,6 +49,9 @@ pub enum Command {
     /// Check, print or reload the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Check the audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make and change accounts.
     #[command(subcommand)]
     User(UserCommand),
@@ -157,6 +161,7 @@ where
     match Cli::parse_command(arguments) {
         Ok(Command::Serve(arguments)) => serve::run(&arguments, problems),
         Ok(Command::Config(command)) => config::run(&command, out, problems),
+        Ok(Command::Audit(command)) => audit::run(&command, out, problems),
         Ok(Command::User(command)) => user::run(&command, out, problems),
         Err(answer) => {
             answer.print()?;

@@ -31,6 +31,13 @@ pub struct Limits {
     pub read: Rate,
     /// Searches for people and rooms, per user.
     pub directory_search: Rate,
+    /// The same searches in the long run, per user: what a person never reaches who looks for
+    /// people, and a program soon does that lists them (tchap.md, R-03).
+    pub directory_search_daily: Rate,
+    /// Public rooms joined without an invitation, per user.
+    pub public_join: Rate,
+    /// Events of public rooms read from their history, per user.
+    pub public_history: Rate,
     /// E-mail addresses looked up, per user.
     pub address_lookup: Rate,
     /// The largest JSON body.
@@ -67,7 +74,10 @@ impl Default for Limits {
             message: Rate::new(2.0, 15),
             join: Rate::new(0.2, 10),
             read: Rate::new(50.0, 500),
-            directory_search: Rate::new(1.0, 10),
+            directory_search: Rate::new(1.0, 20),
+            directory_search_daily: Rate::new(0.01, 500),
+            public_join: Rate::new(0.005, 30),
+            public_history: Rate::new(0.5, 10_000),
             address_lookup: Rate::new(1.0, 20),
             max_body_bytes: HumanSize::from_bytes(1024 * 1024),
             max_connections: 20_000,
@@ -92,7 +102,7 @@ impl Limits {
     }
 
     /// The rates by their key.
-    pub fn rates(&self) -> [(&'static str, Rate); 9] {
+    pub fn rates(&self) -> [(&'static str, Rate); 12] {
         [
             ("login", self.login),
             ("login_failed", self.login_failed),
@@ -102,6 +112,9 @@ impl Limits {
             ("join", self.join),
             ("read", self.read),
             ("directory_search", self.directory_search),
+            ("directory_search_daily", self.directory_search_daily),
+            ("public_join", self.public_join),
+            ("public_history", self.public_history),
             ("address_lookup", self.address_lookup),
         ]
     }

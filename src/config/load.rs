@@ -158,6 +158,7 @@ const SECTIONS: &[&str] = &[
     "rooms",
     "directory",
     "limits",
+    "audit",
     "logging",
     "policy",
 ];

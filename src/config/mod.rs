@@ -5,6 +5,7 @@
 //! with it. Everything wrong is reported at once, with its place. Services get their own
 //! section when they are built, never the whole.
 
+mod audit;
 mod database;
 mod directory;
 mod errors;
@@ -32,6 +33,7 @@ use std::{env, fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    audit::{Audit, AuditTarget},
     database::Database,
     directory::Directory,
     errors::{ConfigError, ConfigErrors, Place, Problem},
@@ -74,6 +76,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[audit]`.
+    pub audit: Audit,
     /// `[logging]`.
     pub logging: Logging,
     /// `[policy]`.
@@ -92,6 +96,7 @@ impl Default for Config {
             rooms: Rooms::default(),
             directory: Directory::default(),
             limits: Limits::default(),
+            audit: Audit::default(),
             logging: Logging::default(),
             policy: Policy::default(),
         }

@@ -93,6 +93,11 @@ impl Server {
         self.data_folder.join("chappe.pid")
     }
 
+    /// The file of the audit log, where none is named.
+    pub fn audit_file(&self) -> PathBuf {
+        self.data_folder.join("audit.log")
+    }
+
     /// The folder that keeps mails when there is no SMTP server.
     pub fn outbox_folder(&self) -> PathBuf {
         self.data_folder.join("outbox")

@@ -10,7 +10,7 @@ use ruma::api::auth_scheme::{
     NoAuthentication, extract_bearer_or_query_token,
 };
 
-use super::{AppState, error::ApiError, peer::ClientAddress};
+use super::{AppState, audit::Sender, error::ApiError, peer::ClientAddress};
 use crate::{accounts::Requester, store::UserNid};
 
 /// A scheme that this server knows how to check.
@@ -91,6 +91,9 @@ async fn requester(
     token: &str,
 ) -> Result<Arc<Requester>, ApiError> {
     let requester = state.accounts.authenticate(token).await?;
+    if let Some(sender) = request.extensions().get::<Sender>() {
+        sender.set(&requester);
+    }
     let client = ClientAddress::of(request.extensions());
     let user_agent = request.headers().get(USER_AGENT);
     let user_agent = user_agent.and_then(|agent| agent.to_str().ok());

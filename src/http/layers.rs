@@ -33,7 +33,7 @@ use tower_http::{
 };
 use tracing::{Instrument as _, field::Empty};
 
-use super::{AppState, error::ApiError, peer::ClientAddress};
+use super::{AppState, audit::Watch, error::ApiError, peer::ClientAddress};
 use crate::random::Random;
 
 /// The id of a request, in its logs and its answer.
@@ -109,6 +109,7 @@ async fn around(State(stack): State<Stack>, mut request: Request, next: Next) ->
         let extensions = request.extensions();
         let address = ClientAddress::find(extensions, request.headers(), &stack.trusted_proxies);
         request.extensions_mut().insert(address);
+        let watch = Watch::begin(&mut request, method);
         let span = tracing::info_span!(
             "http.client",
             endpoint = Empty,
@@ -116,9 +117,11 @@ async fn around(State(stack): State<Stack>, mut request: Request, next: Next) ->
             route,
             request.id = id.to_str().unwrap_or_default(),
         );
-        guard(&stack.state, route, request, next)
+        let mut response = guard(&stack.state, route, request, next)
             .instrument(span)
-            .await
+            .await;
+        watch.end(&stack.state.audit, &id, &mut response);
+        response
     };
 
     let headers = response.headers_mut();

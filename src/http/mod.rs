@@ -4,6 +4,7 @@
 //! authenticates it and makes it one of ruma's types, then a handler, which asks one service. A
 //! handler's error becomes an answer in [`error`].
 
+mod audit;
 mod auth;
 mod body;
 mod client;
@@ -50,6 +51,7 @@ pub use self::{
 };
 use crate::{
     accounts::Accounts,
+    audit::Audit,
     pages::{self, Pages},
     random::Random,
     rooms::Rooms,
@@ -73,6 +75,8 @@ pub struct Services {
     pub rooms: Rooms,
     /// What clients missed.
     pub sync: Sync,
+    /// Where it is written who changed what, and who was refused what.
+    pub audit: Audit,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.

@@ -17,12 +17,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use governor::{
-    NotUntil, Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos,
-    state::StateStore,
+    InsufficientCapacity, NotUntil, Quota, RateLimiter, clock::Clock as _,
+    middleware::NoOpMiddleware, nanos::Nanos, state::StateStore,
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::error::ApiError;
+use super::{audit::Note, error::ApiError};
 use crate::{clock::SharedClock, store::UserNid};
 
 /// How long an untouched bucket is remembered.
@@ -51,6 +51,12 @@ pub enum Kind {
     Read,
     /// Searches for people and rooms, per user.
     DirectorySearch,
+    /// The same searches in the long run, per user (tchap.md, R-03).
+    DirectorySearchDaily,
+    /// Public rooms joined without an invitation, per user.
+    PublicJoin,
+    /// Events of public rooms read from their history, per user.
+    PublicHistory,
     /// E-mail addresses looked up, per user.
     AddressLookup,
 }
@@ -67,6 +73,9 @@ impl Kind {
             Self::Join => "join",
             Self::Read => "read",
             Self::DirectorySearch => "directory_search",
+            Self::DirectorySearchDaily => "directory_search_daily",
+            Self::PublicJoin => "public_join",
+            Self::PublicHistory => "public_history",
             Self::AddressLookup => "address_lookup",
         }
     }
@@ -98,6 +107,9 @@ pub struct RateLimitSettings {
     pub join: Rate,
     pub read: Rate,
     pub directory_search: Rate,
+    pub directory_search_daily: Rate,
+    pub public_join: Rate,
+    pub public_history: Rate,
     pub address_lookup: Rate,
 }
 
@@ -113,7 +125,10 @@ impl Default for RateLimitSettings {
             message: rate(2.0, 15),
             join: rate(0.2, 10),
             read: rate(50.0, 500),
-            directory_search: rate(1.0, 10),
+            directory_search: rate(1.0, 20),
+            directory_search_daily: rate(0.01, 500),
+            public_join: rate(0.005, 30),
+            public_history: rate(0.5, 10_000),
             address_lookup: rate(1.0, 20),
         }
     }
@@ -159,48 +174,58 @@ impl RateLimits {
 
     /// Takes one from a user's bucket, or says how long to wait (429 `M_LIMIT_EXCEEDED`).
     pub fn check_user(&self, kind: Kind, user: UserNid) -> Result<(), ApiError> {
-        self.take(kind, Subject::User(user))
+        self.check_user_for(kind, user, 1)
+    }
+
+    /// Takes several from a user's bucket at once; where that is more than it can hold, all that it
+    /// holds when it is full.
+    pub fn check_user_for(&self, kind: Kind, user: UserNid, count: u32) -> Result<(), ApiError> {
+        self.ask(&Key::taking(kind, Subject::User(user)), count)
     }
 
     /// Takes one from an address's bucket. The addresses of an IPv6 /64 share one.
     pub fn check_address(&self, kind: Kind, address: IpAddr) -> Result<(), ApiError> {
-        self.take(kind, Subject::address(address))
+        self.ask(&Key::taking(kind, Subject::address(address)), 1)
     }
 
     /// Takes one from the bucket of a text, such as an e-mail address or the name that somebody
     /// tries to log in with. Only its hash is kept.
     pub fn check_text(&self, kind: Kind, text: &str) -> Result<(), ApiError> {
-        self.take(kind, Subject::Text(self.0.hasher.hash_one(text)))
+        self.ask(
+            &Key::taking(kind, Subject::Text(self.0.hasher.hash_one(text))),
+            1,
+        )
     }
 
     /// The same without taking: for actions of which only failures count.
     pub fn peek_text(&self, kind: Kind, text: &str) -> Result<(), ApiError> {
-        let subject = Subject::Text(self.0.hasher.hash_one(text));
-        self.ask(&Key {
-            kind,
-            subject,
+        let key = Key {
             take: false,
-        })
+            ..Key::taking(kind, Subject::Text(self.0.hasher.hash_one(text)))
+        };
+        self.ask(&key, 1)
     }
 
-    fn take(&self, kind: Kind, subject: Subject) -> Result<(), ApiError> {
-        self.ask(&Key {
-            kind,
-            subject,
-            take: true,
-        })
-    }
-
-    fn ask(&self, key: &Key) -> Result<(), ApiError> {
+    fn ask(&self, key: &Key, count: u32) -> Result<(), ApiError> {
         let limiters = self.0.limiters.load();
         if !limiters.enabled {
             return Ok(());
         }
         let clock = Time(Arc::clone(&self.0.clock));
-        let answer = limiters.of(key.kind).check_key(key);
+        let limiter = limiters.of(key.kind);
+        let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let answer = limiter
+            .check_key_n(key, count)
+            .or_else(|InsufficientCapacity(most)| {
+                let most = NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN);
+                limiter.check_key_n(key, most)
+            });
+        // A full bucket holds at least one.
+        let answer = answer.unwrap_or(Ok(()));
         answer.map_err(|until: NotUntil<Duration>| {
             (self.0.observer)(key.kind);
             ApiError::limit_exceeded(until.wait_time_from(clock.now()))
+                .noted(Note::Limited(key.kind.as_str()))
         })
     }
 }
@@ -223,6 +248,9 @@ struct Limiters {
     join: Limiter,
     read: Limiter,
     directory_search: Limiter,
+    directory_search_daily: Limiter,
+    public_join: Limiter,
+    public_history: Limiter,
     address_lookup: Limiter,
 }
 
@@ -241,6 +269,9 @@ impl Limiters {
             join: limiter(settings.join),
             read: limiter(settings.read),
             directory_search: limiter(settings.directory_search),
+            directory_search_daily: limiter(settings.directory_search_daily),
+            public_join: limiter(settings.public_join),
+            public_history: limiter(settings.public_history),
             address_lookup: limiter(settings.address_lookup),
         }
     }
@@ -255,6 +286,9 @@ impl Limiters {
             Kind::Join => &self.join,
             Kind::Read => &self.read,
             Kind::DirectorySearch => &self.directory_search,
+            Kind::DirectorySearchDaily => &self.directory_search_daily,
+            Kind::PublicJoin => &self.public_join,
+            Kind::PublicHistory => &self.public_history,
             Kind::AddressLookup => &self.address_lookup,
         }
     }
@@ -298,6 +332,16 @@ struct Key {
     subject: Subject,
     /// Whether to take from the bucket, or only look.
     take: bool,
+}
+
+impl Key {
+    fn taking(kind: Kind, subject: Subject) -> Self {
+        Self {
+            kind,
+            subject,
+            take: true,
+        }
+    }
 }
 
 /// When each bucket is full again, in nanoseconds since its limiter was made; 0: it is full.
@@ -387,6 +431,23 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         join().unwrap();
         join().unwrap_err();
+    }
+
+    #[test]
+    fn several_are_taken_at_once_and_never_more_than_there_can_be() {
+        let (limits, clock) = limits(1.0, 10);
+        let join = |count| limits.check_user_for(Kind::Join, UserNid(1), count);
+        join(4).unwrap();
+        join(6).unwrap();
+        join(1).unwrap_err();
+        clock.advance(Duration::from_secs(9));
+        // As much as a full bucket, which this one is not.
+        join(1000).unwrap_err();
+        clock.advance(Duration::from_secs(1));
+        join(1000).unwrap();
+        join(1).unwrap_err();
+        clock.advance(Duration::from_secs(1));
+        join(0).unwrap();
     }
 
     #[test]

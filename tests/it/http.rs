@@ -16,6 +16,7 @@ use axum::{
 };
 use chappe::{
     accounts::Accounts,
+    audit::Audit,
     clock::ManualClock,
     config,
     http::{
@@ -181,6 +182,7 @@ async fn site(options: Options) -> Site {
         accounts: service.accounts.clone(),
         rooms: service.rooms(),
         sync: service.sync(),
+        audit: Audit::off(service.clock.clone()),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),

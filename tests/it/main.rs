@@ -16,6 +16,7 @@
 )]
 
 mod app;
+mod audit;
 mod client;
 mod cluster;
 mod faults;

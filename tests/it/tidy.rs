@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["event"],
     &["policy"],
     &["store"],
-    &["cluster", "mail", "pages"],
+    &["audit", "cluster", "mail", "pages"],
     &["rooms"],
     &["accounts"],
     &["sync"],

@@ -104,6 +104,10 @@ async fn list_published(
         Some(token) => Some(state.accounts.authenticate(token).await?),
         None => None,
     };
+    if let Some(requester) = &requester {
+        let user = requester.user();
+        state.limits.check_user(Kind::DirectorySearchDaily, user)?;
+    }
     if !state.accounts.may_list_rooms(requester.as_deref()) {
         return match requester {
             Some(_) => Ok(get_public_rooms::v3::Response::new(Vec::new())),
@@ -132,6 +136,7 @@ async fn search_published(
 ) -> Result<get_public_rooms_filtered::v3::Response, ApiError> {
     let user = request.sender.user();
     state.limits.check_user(Kind::DirectorySearch, user)?;
+    state.limits.check_user(Kind::DirectorySearchDaily, user)?;
     if !state.accounts.may_list_rooms(Some(&request.sender)) {
         return Ok(get_public_rooms_filtered::v3::Response::new());
     }

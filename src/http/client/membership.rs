@@ -3,12 +3,15 @@
 //! Specification v1.19, client-server API, "Room membership".
 
 use axum::{Router, extract::State};
-use ruma::api::client::{
-    knock::knock_room,
-    membership::{
-        ban_user, forget_room,
-        invite_user::{self, v3::InvitationRecipient},
-        join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
+use ruma::{
+    RoomOrAliasId,
+    api::client::{
+        knock::knock_room,
+        membership::{
+            ban_user, forget_room,
+            invite_user::{self, v3::InvitationRecipient},
+            join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
+        },
     },
 };
 
@@ -37,8 +40,8 @@ async fn join(
     request: Ruma<join_room_by_id_or_alias::v3::Request>,
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    state.limits.check_user(Kind::Join, actor.user)?;
     let body = request.body;
+    limit_join(&state, &actor, &body.room_id_or_alias).await?;
     let reason = body.reason.as_deref();
     let room_id = state
         .rooms
@@ -53,8 +56,8 @@ async fn join_by_id(
     request: Ruma<join_room_by_id::v3::Request>,
 ) -> Result<join_room_by_id::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    state.limits.check_user(Kind::Join, actor.user)?;
     let body = request.body;
+    limit_join(&state, &actor, (&*body.room_id).into()).await?;
     let reason = body.reason.as_deref();
     let room_id = state
         .rooms
@@ -77,6 +80,16 @@ async fn knock(
         .knock(&actor, &body.room_id_or_alias, reason)
         .await?;
     Ok(knock_room::v3::Response::new(room_id))
+}
+
+/// Joins are limited, and tighter so those of public rooms to which nobody invited the user: whoever
+/// makes many of them reads what was not written for them (tchap.md, R-03).
+async fn limit_join(state: &AppState, actor: &Actor, room: &RoomOrAliasId) -> Result<(), ApiError> {
+    state.limits.check_user(Kind::Join, actor.user)?;
+    if state.rooms.joins_unasked(actor, room).await? {
+        state.limits.check_user(Kind::PublicJoin, actor.user)?;
+    }
+    Ok(())
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`, by user id.

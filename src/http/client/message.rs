@@ -4,7 +4,7 @@
 
 use axum::{Router, extract::State, response::Response};
 use ruma::{
-    UInt,
+    RoomId, UInt,
     api::{
         Direction,
         client::{context::get_context, message::get_message_events, room::get_room_event},
@@ -13,10 +13,14 @@ use ruma::{
 
 use super::raw;
 use crate::{
-    http::{ApiError, AppState, RouterExt as _, Ruma},
-    rooms::{Actor, MessagesQuery, Rooms},
+    accounts::Requester,
+    http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
+    rooms::{Actor, MessagesQuery},
     store::events,
 };
+
+/// The most events of one answer: a page has no more, whatever is asked for.
+const MOST_EVENTS: usize = 1000;
 
 /// Every endpoint of this file.
 pub(super) fn routes() -> Router<AppState> {
@@ -28,10 +32,12 @@ pub(super) fn routes() -> Router<AppState> {
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`.
 async fn messages(
-    State(rooms): State<Rooms>,
+    State(state): State<AppState>,
     request: Ruma<get_message_events::v3::Request>,
 ) -> Result<Response, ApiError> {
     let body = request.body;
+    let limit = count(body.limit);
+    limit_history(&state, &request.sender, &body.room_id, limit).await?;
     let query = MessagesQuery {
         from: body.from,
         to: body.to,
@@ -39,11 +45,11 @@ async fn messages(
             Direction::Backward => events::Direction::Backward,
             Direction::Forward => events::Direction::Forward,
         },
-        limit: count(body.limit),
+        limit,
         filter: body.filter,
     };
     let reader = Actor::from(&*request.sender);
-    let page = rooms.messages(&reader, &body.room_id, &query).await?;
+    let page = state.rooms.messages(&reader, &body.room_id, &query).await?;
     let end = page.end.map(|end| format!(",\"end\":\"{end}\""));
     let end = end.unwrap_or_default();
     let out = format!("{{\"start\":\"{}\"{end}", page.start);
@@ -53,13 +59,15 @@ async fn messages(
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`.
 async fn context(
-    State(rooms): State<Rooms>,
+    State(state): State<AppState>,
     request: Ruma<get_context::v3::Request>,
 ) -> Result<Response, ApiError> {
     let body = request.body;
     let reader = Actor::from(&*request.sender);
     let limit = count(body.limit);
-    let context = rooms
+    limit_history(&state, &request.sender, &body.room_id, limit).await?;
+    let context = state
+        .rooms
         .context(&reader, &body.room_id, &body.event_id, limit, &body.filter)
         .await?;
     let out = format!(
@@ -76,13 +84,33 @@ async fn context(
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`.
 async fn event(
-    State(rooms): State<Rooms>,
+    State(state): State<AppState>,
     request: Ruma<get_room_event::v3::Request>,
 ) -> Result<Response, ApiError> {
     let body = request.body;
     let reader = Actor::from(&*request.sender);
-    let event = rooms.event(&reader, &body.room_id, &body.event_id).await?;
+    limit_history(&state, &request.sender, &body.room_id, 1).await?;
+    let event = state
+        .rooms
+        .event(&reader, &body.room_id, &body.event_id)
+        .await?;
     Ok(raw::json(event))
+}
+
+/// What is read of the history of public rooms is counted by events, as many as are asked for: a
+/// person reads a few pages, a program all of it (tchap.md, R-03).
+async fn limit_history(
+    state: &AppState,
+    sender: &Requester,
+    room_id: &RoomId,
+    events: usize,
+) -> Result<(), ApiError> {
+    if !state.rooms.is_public(room_id).await? {
+        return Ok(());
+    }
+    let events = u32::try_from(events.min(MOST_EVENTS)).unwrap_or(u32::MAX);
+    let limits = &state.limits;
+    limits.check_user_for(Kind::PublicHistory, sender.user(), events)
 }
 
 /// A limit; the service has its own bound.

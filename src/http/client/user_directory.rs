@@ -27,6 +27,7 @@ async fn search(
     let body = request.body;
     let user = request.sender.user();
     state.limits.check_user(Kind::DirectorySearch, user)?;
+    state.limits.check_user(Kind::DirectorySearchDaily, user)?;
     let is_address = body.search_term.trim().find('@').is_some_and(|at| at > 0);
     if is_address {
         state.limits.check_user(Kind::AddressLookup, user)?;

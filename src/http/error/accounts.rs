@@ -3,7 +3,7 @@
 use http::StatusCode;
 use ruma::api::error::ErrorCode;
 
-use super::ApiError;
+use super::{ApiError, Note};
 use crate::{
     accounts::Error,
     mail::MailError,
@@ -67,12 +67,18 @@ impl From<Error> for ApiError {
 /// The two sentences go along, since clients show them.
 impl From<Violation> for ApiError {
     fn from(violation: Violation) -> Self {
-        let kind = violation.kind;
+        let Violation {
+            rule,
+            kind,
+            reason,
+            message,
+        } = violation;
         let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::FORBIDDEN);
-        let Message { fr, en } = violation.message;
+        let Message { fr, en } = message;
         Self::new(status, kind.errcode(), en)
-            .with("fr.gouv.tchap.reason", violation.reason)
+            .with("fr.gouv.tchap.reason", reason)
             .with("fr.gouv.tchap.message", fr.into_owned())
+            .noted(Note::Denied { rule, reason })
     }
 }
 

@@ -22,6 +22,8 @@ use ruma::api::error::ErrorCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::audit::Note;
+
 /// The type of all JSON answers.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -35,6 +37,7 @@ struct Inner {
     status: StatusCode,
     body: Body,
     retry_after: Option<Duration>,
+    note: Option<Note>,
 }
 
 enum Body {
@@ -78,6 +81,7 @@ impl ApiError {
                 fields: Map::new(),
             }),
             retry_after: None,
+            note: None,
         }))
     }
 
@@ -89,6 +93,7 @@ impl ApiError {
             status: StatusCode::UNAUTHORIZED,
             body: Body::Interactive(body),
             retry_after: None,
+            note: None,
         }))
     }
 
@@ -212,6 +217,13 @@ impl ApiError {
         self
     }
 
+    /// Adds why it was refused, for the audit log.
+    #[must_use]
+    pub(super) fn noted(mut self, note: Note) -> Self {
+        self.0.note = Some(note);
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -236,6 +248,9 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(body.unwrap_or_default().into());
         *response.status_mut() = self.0.status;
         response.headers_mut().insert(CONTENT_TYPE, JSON);
+        if let Some(note) = self.0.note {
+            response.extensions_mut().insert(note);
+        }
         if let Some(delay) = self.0.retry_after {
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             response

@@ -76,6 +76,23 @@ impl Rooms {
         })
     }
 
+    /// Whether a user who joins this room does so only because everybody may: it is public, and
+    /// nobody invited them. `false` where there is no such room, or they are joined.
+    pub async fn joins_unasked(&self, actor: &Actor, room: &RoomOrAliasId) -> Result<bool, Error> {
+        let room = match self.named_room(room).await {
+            Ok((_, room)) => room,
+            Err(Error::UnknownAlias | Error::UnknownRoom | Error::Unreachable) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let head = room.head();
+        let room = head.room();
+        let membership = room.membership(&actor.user_id);
+        let is_asked = matches!(membership, MembershipState::Invite | MembershipState::Join);
+        Ok(*room.join_rule() == JoinRule::Public && !is_asked)
+    }
+
     /// The rooms whose members may join a restricted room and in which the user is joined.
     pub(in crate::rooms) async fn allowed_rooms(
         &self,

@@ -13,7 +13,7 @@ mod walk;
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, room::JoinRule};
 
 pub use self::{
     members::MembersQuery,
@@ -60,6 +60,13 @@ impl Rooms {
         let mut ids: Vec<_> = self.0.store.room_ids(&rooms).await?.into_values().collect();
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// Whether everybody may join a room, so that whoever reads it need not have been asked in.
+    /// `false` where there is none.
+    pub async fn is_public(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let room = self.find_room(room_id).await?;
+        Ok(room.is_some_and(|room| *room.head().room().join_rule() == JoinRule::Public))
     }
 
     /// A room, and what the reader may see of it: known of the newest events only, at first.

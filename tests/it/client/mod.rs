@@ -13,6 +13,7 @@ mod password;
 mod receipts;
 mod register;
 mod retention;
+mod scraping;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -23,6 +24,7 @@ use std::{net::SocketAddr, sync::Arc};
 use ::http::{HeaderMap, Request, StatusCode};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use chappe::{
+    audit::Audit,
     config::{
         Profile,
         policy::{AddressPattern, Policy},
@@ -118,6 +120,7 @@ impl Site {
             accounts: service.accounts.clone(),
             rooms: service.rooms(),
             sync: service.sync(),
+            audit: Audit::off(service.clock.clone()),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),

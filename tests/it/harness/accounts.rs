@@ -6,6 +6,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use chappe::{
     accounts::{Accounts, HashCost, RegistrationSettings, SessionSettings, Settings, SharedSecret},
+    audit::Audit,
     clock::ManualClock,
     config::{Profile, policy::Policy as PolicySettings},
     event::SigningKey,
@@ -120,6 +121,7 @@ impl AccountsSite {
             store.clone(),
             Arc::clone(&policy),
             mailer.clone(),
+            Audit::off(clock.clone()),
             clock.clone(),
             random,
         );
@@ -142,6 +144,7 @@ impl AccountsSite {
             open(self.database.url.clone()).await,
             Arc::clone(&self.policy),
             self.mailer.clone(),
+            Audit::off(self.clock.clone()),
             self.clock.clone(),
             Random::seeded(2),
         )

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Agents have addresses of `gouv.fr`, externals of `entreprise.example`.
-const CONFIG: &str = r"
+pub(crate) const CONFIG: &str = r"
 [server]
 profile = 'tchap'
 [registration]
