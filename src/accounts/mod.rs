@@ -12,6 +12,7 @@ mod deactivate;
 mod devices;
 mod email_validation;
 mod error;
+mod explain;
 mod interactive_auth;
 mod limits;
 mod login;

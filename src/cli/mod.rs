@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod policy;
 pub mod serve;
 pub mod user;
 
@@ -52,6 +53,9 @@ pub enum Command {
     /// Check the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Ask the policy.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make and change accounts.
     #[command(subcommand)]
     User(UserCommand),
@@ -162,6 +166,7 @@ where
         Ok(Command::Serve(arguments)) => serve::run(&arguments, problems),
         Ok(Command::Config(command)) => config::run(&command, out, problems),
         Ok(Command::Audit(command)) => audit::run(&command, out, problems),
+        Ok(Command::Policy(command)) => policy::run(&command, out, problems),
         Ok(Command::User(command)) => user::run(&command, out, problems),
         Err(answer) => {
             answer.print()?;

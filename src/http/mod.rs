@@ -7,6 +7,7 @@
 mod audit;
 mod auth;
 mod body;
+pub mod chappe_admin;
 mod client;
 pub mod development;
 pub mod email_links;
@@ -176,6 +177,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(client::routes())
             .merge(identity::routes())
             .merge(synapse_admin::routes())
+            .merge(chappe_admin::routes())
             .merge(well_known::routes())
             .route("/", get(home));
     }

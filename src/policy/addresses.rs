@@ -233,6 +233,15 @@ impl AddressRules {
         })
     }
 
+    /// The entry or pattern that fits an address, by its key in the configuration.
+    pub fn matched(&self, address: &EmailAddress) -> Option<String> {
+        if self.entries.contains_key(address) {
+            return Some("policy.addresses.entries".to_owned());
+        }
+        let at = self.patterns.first(address)?;
+        Some(format!("policy.addresses.patterns[{at}]"))
+    }
+
     fn find(&self, address: &EmailAddress) -> Option<&Target> {
         let entry = self.entries.get(address);
         entry.or_else(|| self.targets.get(self.patterns.first(address)?))

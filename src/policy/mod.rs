@@ -17,6 +17,7 @@
 //! | [`Policy::invite_is_pending`] | the identity service |
 //! | [`Policy::is_external`], [`Policy::standing`] | whoever needs to know who is external |
 //! | [`Policy::rooms`]: may this be sent, may this room be made, may it be published | rooms |
+//! | [`Policy::explain_registration`] | administrators, before anybody tries |
 
 use std::{net::IpAddr, time::Duration};
 
@@ -32,6 +33,7 @@ mod address;
 mod addresses;
 mod decision;
 mod directory;
+mod explain;
 mod passwords;
 mod patterns;
 mod registration;
@@ -43,6 +45,7 @@ pub use self::{
     address::{AddressError, EmailAddress},
     addresses::{AddressInfo, AddressRules, IdentityAnswer, InternalInfo, PublicInfo},
     decision::{Decision, Message, OPEN, Violation, ViolationKind},
+    explain::{Explained, Explanation, RegistrationQuestion},
     passwords::{PasswordProblem, PasswordRules},
     registration::{
         LocalpartError, NamingRules, check_localpart, localpart_for_address,

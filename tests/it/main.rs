@@ -19,6 +19,7 @@ mod app;
 mod audit;
 mod client;
 mod cluster;
+mod explain;
 mod faults;
 mod first_run;
 mod harness;
