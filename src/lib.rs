@@ -35,7 +35,8 @@ pub mod rooms;
 // Layer 7: accounts and their sessions.
 pub mod accounts;
 
-// Layer 8: what a client missed.
+// Layer 8: what a client missed, and whose address is whose.
+pub mod identity;
 pub mod sync;
 
 // Layer 9: what comes in.

@@ -18,7 +18,7 @@ use crate::{
     store::{
         Store, UserNid, access_tokens, accounts, devices,
         interactive_auth::Results,
-        profiles,
+        invitations, profiles,
         threepids::{self, Purpose},
     },
 };
@@ -82,6 +82,8 @@ impl Accounts {
         let was_open = accounts::deactivate(&mut tx, user, now, erase).await?;
         let devices = devices::delete_all_but(&mut tx, user, None).await?;
         let addresses = threepids::delete_all(&mut tx, user).await?;
+        // IN-08.
+        invitations::void_by_inviter(&mut tx, user).await?;
         profiles::delete(&mut tx, user).await?;
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;

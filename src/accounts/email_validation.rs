@@ -3,7 +3,7 @@
 //! Specification v1.19, client-server API, `POST /register/email/requestToken` and
 //! `POST /account/password/email/requestToken`; tchap.md 2.3.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use url::Url;
 use zeroize::Zeroizing;
@@ -11,11 +11,11 @@ use zeroize::Zeroizing;
 use super::{Accounts, Error, sessions::later};
 use crate::{
     language::Language,
-    policy::{AddressInfo, EmailAddress},
+    policy::EmailAddress,
     store::{
         access_tokens::TokenHash,
         accounts,
-        threepids::{self, NewValidation, OpenedLink, Purpose},
+        threepids::{self, NewValidation, OpenedLink, Purpose, ValidationState},
     },
 };
 
@@ -89,7 +89,7 @@ impl Accounts {
             return Err(Error::Forbidden("registration is closed"));
         }
         let address = parse_address(&request.email)?;
-        Self::check_may_register(&self.0.policy.load_full(), &address)?;
+        self.check_may_register(&address).await?;
         let is_free = {
             let mut conn = self.0.store.conn().await?;
             let owner = threepids::find_user(&mut conn, address.as_str()).await?;
@@ -131,6 +131,33 @@ impl Accounts {
         };
         self.send_link(Purpose::Password, &address, request, mail)
             .await
+    }
+
+    /// Sends the mail that proves an address to the identity service; the session's id comes back.
+    ///
+    /// Identity service API v1.19, `POST /validate/email/requestToken`.
+    pub async fn request_identity_token(
+        &self,
+        request: EmailTokenRequest,
+    ) -> Result<String, Error> {
+        let address = parse_address(&request.email)?;
+        self.send_link(Purpose::Identity, &address, request, Reply::Link)
+            .await
+    }
+
+    /// How far a session of the identity service has come; `None`: there is none with this id and
+    /// secret.
+    pub async fn identity_validation(
+        &self,
+        sid: &str,
+        client_secret: &str,
+    ) -> Result<Option<ValidationState>, Error> {
+        if !is_client_secret(client_secret) || !is_client_secret(sid) {
+            return Ok(None);
+        }
+        let mut conn = self.0.store.conn().await?;
+        let secret = TokenHash::of(client_secret);
+        Ok(threepids::find_validation(&mut conn, Purpose::Identity, sid, secret).await?)
     }
 
     fn reveals_accounts(&self) -> bool {
@@ -249,7 +276,7 @@ impl Accounts {
         let mailer = &self.0.mailer;
         let to = address.as_str();
         match purpose {
-            Purpose::Registration => {
+            Purpose::Registration | Purpose::Identity => {
                 mailer
                     .send_address_verification(to, &link, language, lifetime)
                     .await?;
@@ -285,6 +312,7 @@ impl Accounts {
         let path = match purpose {
             Purpose::Registration => "/_matrix/client/unstable/registration/email/submit_token",
             Purpose::Password => "/_synapse/client/password_reset/email/submit_token",
+            Purpose::Identity => "/_matrix/identity/v2/validate/email/submitToken",
         };
         link.set_path(&format!("{base}{path}"));
         link.query_pairs_mut()
@@ -321,25 +349,6 @@ impl Accounts {
         let mut conn = self.0.store.conn().await?;
         let now = self.0.clock.now_i64();
         Ok(threepids::open_link(&mut conn, purpose, &secrets.sid, hashes, now).await?)
-    }
-
-    /// What is known of an address (tchap.md 2.1): which server it belongs to. `client` is who
-    /// asks.
-    pub async fn address_info(
-        &self,
-        address: &str,
-        client: Option<IpAddr>,
-    ) -> Result<AddressInfo, Error> {
-        let address = parse_address(address)?;
-        let is_bound = {
-            let mut conn = self.0.store.conn().await?;
-            let owner = threepids::find_user(&mut conn, address.as_str()).await?;
-            owner.is_some()
-        };
-        let here = &*self.0.settings.server_name;
-        let bound_server = is_bound.then_some(here);
-        let policy = self.0.policy.load();
-        Ok(policy.address_info(&address, client, bound_server, false))
     }
 
     /// Links lead to web pages of hosts that the operator knows, so that a mail of ours cannot be

@@ -21,7 +21,9 @@ use crate::{
     store::{
         Conn, Store, UserNid,
         accounts::{self, NewAccount},
+        identity,
         interactive_auth::Results,
+        invitations,
         profiles, registration_tokens,
         threepids::{self, Purpose},
         users,
@@ -52,6 +54,8 @@ pub struct Registration {
 
 /// A new account.
 pub struct Registered {
+    /// The user's number.
+    pub user: UserNid,
     /// The user.
     pub user_id: OwnedUserId,
     /// The session, unless none was wanted.
@@ -143,7 +147,7 @@ impl Accounts {
             .map_err(|error| Error::Denied(error.into()))?;
         if let Some(address) = &address {
             // REG-13: it may have changed since the mail.
-            Self::check_may_register(policy, address)?;
+            self.check_may_register(address).await?;
         }
         let derives = policy.username_is_derived();
         let display_name = address
@@ -193,7 +197,11 @@ impl Accounts {
         tracing::info!(user.id = %user_id, "an account was made");
         let actor = Actor::User(user_id.clone());
         self.note(action::ACCOUNT_CREATED, actor, &user_id);
-        Ok(Registered { user_id, session })
+        Ok(Registered {
+            user,
+            user_id,
+            session,
+        })
     }
 
     async fn insert_named(
@@ -278,14 +286,30 @@ impl Accounts {
         if !threepids::insert(conn, user, address, now, now).await? {
             return Err(Error::ThreepidInUse);
         }
+        // The invites follow once this is committed.
+        invitations::bind(conn, address, user, now).await?;
         threepids::delete_validations_of(conn, Purpose::Registration, address).await?;
         Ok(())
     }
 
-    /// Whether an address may have an account here. Asked before the mail and at the end.
-    pub(super) fn check_may_register(policy: &Policy, address: &EmailAddress) -> Result<(), Error> {
-        // Nobody is invited by mail yet: `invited` becomes a look-up with the identity service.
-        let info = policy.address_info(address, None, None, false);
+    /// Whether an address may have an account here: asked before the mail, at the end, and before
+    /// an address is bound (tchap.md 2.2). Somebody who needs an invitation has one only as long
+    /// as it is neither withdrawn nor too old (REG-13, IN-07).
+    pub async fn check_may_register(&self, address: &EmailAddress) -> Result<(), Error> {
+        let (bound, invited) = {
+            let mut conn = self.0.store.conn().await?;
+            let now = self.0.clock.now_i64();
+            let invited = invitations::exists_pending(&mut conn, address.as_str(), now).await?;
+            (identity::find_bound(&mut conn, address.as_str()).await?, invited)
+        };
+        // LK-07. An account of this server's does not count: that it is taken is told elsewhere,
+        // or not at all.
+        let elsewhere = bound
+            .as_ref()
+            .map(|user_id| user_id.server_name())
+            .filter(|server| *server != self.0.settings.server_name);
+        let policy = self.0.policy.load();
+        let info = policy.address_info(address, None, elsewhere, invited);
         policy
             .may_register(&IdentityAnswer::Info(info))
             .into_result()?;

@@ -18,6 +18,7 @@ use crate::{
     audit::Audit,
     cluster::Cluster,
     config::{self, Config},
+    identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::{Carrier, MailSettings, Mailer, SetupError, Writer},
     policy::Policy,
@@ -50,6 +51,8 @@ pub struct Core {
     pub accounts: Accounts,
     /// Rooms.
     pub rooms: Rooms,
+    /// Whose address is whose, and invitations by e-mail.
+    pub identity: Identity,
     /// Stops the journal, after what waits was written.
     pub(super) journal_stop: CancellationToken,
     cluster: Option<Cluster>,
@@ -121,6 +124,15 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
+        let identity = Identity::new(
+            settings::identity(config),
+            store.clone(),
+            Arc::clone(&policy),
+            rooms.clone(),
+            mailer.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        );
         Ok(Self {
             lifecycle,
             metrics,
@@ -130,6 +142,7 @@ impl Core {
             audit,
             accounts,
             rooms,
+            identity,
             journal_stop,
             cluster,
         })

@@ -38,6 +38,7 @@ pub(super) fn state(
         rooms: core.rooms.clone(),
         sync,
         audit: core.audit.clone(),
+        identity: core.identity.clone(),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),
@@ -58,6 +59,7 @@ pub(super) fn routers(listeners: &[Listener], state: &AppState, mailer: &Mailer)
             client: listener.serves(Surface::Client),
             health: listener.serves(Surface::Health),
             metrics: listener.serves(Surface::Metrics),
+            internal: listener.serves(Surface::Internal),
             trusted_proxies: listener.trusted_proxies.clone(),
         };
         let mut more = Router::new();

@@ -24,6 +24,8 @@ const CLEAN_UP: Duration = Duration::from_mins(10);
 
 /// How long to wait after a failure to bring the user directory up to date.
 const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
+/// How often invitations by e-mail are looked after.
+const INVITATIONS: Duration = Duration::from_secs(10);
 
 /// For how long a client can send the same transaction again.
 const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
@@ -94,6 +96,24 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
     let (accounts, soft) = (core.accounts.clone(), lifecycle.soft());
     lifecycle.spawn("user directory", async move {
         soft.run_until_cancelled(fill_directory(accounts)).await;
+    });
+    let identity = core.identity.clone();
+    every(lifecycle, "invitations", INVITATIONS, move || {
+        let identity = identity.clone();
+        async move {
+            if let Err(error) = identity.work().await {
+                tracing::warn!(%error, "invitations by e-mail could not be looked after");
+            }
+        }
+    });
+    let identity = core.identity.clone();
+    every(lifecycle, "identity clean-up", CLEAN_UP, move || {
+        let identity = identity.clone();
+        async move {
+            if let Err(error) = identity.clean_up().await {
+                tracing::warn!(%error, "old invitations and tokens could not be forgotten");
+            }
+        }
     });
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {

@@ -30,6 +30,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     config::{Config, ConfigErrors, Problem},
     http::AppState,
+    identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
     random::Random,
@@ -210,6 +211,11 @@ impl App {
     /// Rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.core.rooms
+    }
+
+    /// Whose address is whose, and invitations by e-mail.
+    pub fn identity(&self) -> &Identity {
+        &self.core.identity
     }
 
     /// The policy in force.

@@ -13,6 +13,7 @@ use crate::{
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
+    identity,
     language::Language,
     mail::{self, MailSettings},
     policy::Policy,
@@ -111,14 +112,28 @@ pub(super) fn audit(config: &Config) -> Target {
     }
 }
 
-pub(super) fn accounts(config: &Config) -> accounts::Settings {
-    let (registration, sessions) = (&config.registration, &config.sessions);
-    let terms = registration.terms.iter().map(|terms| accounts::Terms {
+fn terms(config: &Config) -> Vec<accounts::Terms> {
+    let terms = config.registration.terms.iter();
+    let terms = terms.map(|terms| accounts::Terms {
         name: terms.name.clone(),
         version: terms.version.clone(),
         url_fr: terms.url_fr.clone(),
         url_en: terms.url_en.clone(),
     });
+    terms.collect()
+}
+
+pub(super) fn identity(config: &Config) -> identity::Settings {
+    identity::Settings {
+        server_name: config.server.name.clone(),
+        public_url: config.server.public_url.clone(),
+        web_client_url: config.server.web_client_url.clone(),
+        terms: terms(config),
+    }
+}
+
+pub(super) fn accounts(config: &Config) -> accounts::Settings {
+    let (registration, sessions) = (&config.registration, &config.sessions);
     accounts::Settings {
         server_name: config.server.name.clone(),
         public_url: config.server.public_url.clone(),
@@ -131,7 +146,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
                 .shared_secret
                 .as_ref()
                 .map(|secret| accounts::SharedSecret::new(secret.expose())),
-            terms: terms.collect(),
+            terms: terms(config),
         },
         sessions: accounts::SessionSettings {
             password_login: sessions.password_login,
@@ -188,6 +203,7 @@ pub(super) fn rate_limits(limits: &config::Limits) -> RateLimitSettings {
         public_join: rate(limits.public_join),
         public_history: rate(limits.public_history),
         address_lookup: rate(limits.address_lookup),
+        third_party_invite: rate(limits.third_party_invite),
     }
 }
 

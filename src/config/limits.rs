@@ -40,6 +40,8 @@ pub struct Limits {
     pub public_history: Rate,
     /// E-mail addresses looked up, per user.
     pub address_lookup: Rate,
+    /// Invitations by e-mail, per user.
+    pub third_party_invite: Rate,
     /// The largest JSON body.
     pub max_body_bytes: HumanSize,
     /// How many connections are open at once; more wait in the system's queue.
@@ -79,6 +81,7 @@ impl Default for Limits {
             public_join: Rate::new(0.005, 30),
             public_history: Rate::new(0.5, 10_000),
             address_lookup: Rate::new(1.0, 20),
+            third_party_invite: Rate::new(0.2, 10),
             max_body_bytes: HumanSize::from_bytes(1024 * 1024),
             max_connections: 20_000,
             max_requests_in_flight: 1024,
@@ -102,7 +105,7 @@ impl Limits {
     }
 
     /// The rates by their key.
-    pub fn rates(&self) -> [(&'static str, Rate); 12] {
+    pub fn rates(&self) -> [(&'static str, Rate); 13] {
         [
             ("login", self.login),
             ("login_failed", self.login_failed),
@@ -116,6 +119,7 @@ impl Limits {
             ("public_join", self.public_join),
             ("public_history", self.public_history),
             ("address_lookup", self.address_lookup),
+            ("third_party_invite", self.third_party_invite),
         ]
     }
 

@@ -32,6 +32,8 @@ pub enum Surface {
     Health,
     /// Measures for Prometheus.
     Metrics,
+    /// What other servers of the same deployment may ask, without a password: for a closed network.
+    Internal,
     /// The outbox and other pages that only a developer may see.
     Development,
 }

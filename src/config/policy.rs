@@ -45,6 +45,8 @@ pub struct Policy {
     pub rooms: RoomPolicy,
     /// What the users of this server may not do beyond the rules of Tchap.
     pub restrictions: Restrictions,
+    /// The identity service.
+    pub identity: Identity,
 }
 
 /// The section `[policy.addresses]`: exact entries go first, then the first pattern that matches.
@@ -174,11 +176,39 @@ impl Default for DisplayNames {
 pub struct Invites {
     /// For how many days an invitation by e-mail lets somebody register.
     pub validity_days: u32,
+    /// How many letters of the part before the at sign rooms see of an invited address.
+    pub reveal_local: u32,
+    /// How many letters of the domain they see.
+    pub reveal_domain: u32,
 }
 
 impl Default for Invites {
     fn default() -> Self {
-        Self { validity_days: 30 }
+        Self {
+            validity_days: 30,
+            reveal_local: 3,
+            reveal_domain: 3,
+        }
+    }
+}
+
+/// The section `[policy.identity]` (tchap.md, 5.5).
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// More names by which clients may know the identity service of this server. No other identity
+    /// service is ever asked.
+    pub trusted_servers: Vec<String>,
+    /// How many addresses one look-up may ask for.
+    pub lookup_limit: u32,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            trusted_servers: Vec::new(),
+            lookup_limit: 10_000,
+        }
     }
 }
 
@@ -204,6 +234,12 @@ impl Policy {
             problems.push(Problem::new(
                 "policy.invites.validity_days",
                 format!("must be between 1 and {MAX_VALIDITY_DAYS}"),
+            ));
+        }
+        if self.identity.lookup_limit == 0 {
+            problems.push(Problem::new(
+                "policy.identity.lookup_limit",
+                "found 0, expected 1 or more",
             ));
         }
         problems

@@ -27,16 +27,24 @@ use crate::{
 
 /// Where the link of a registration leads.
 const REGISTRATION: &str = "/_matrix/client/unstable/registration/email/submit_token";
+/// Where the link of the identity service leads (identity service API v1.19).
+const IDENTITY: &str = "/_matrix/identity/v2/validate/email/submitToken";
 /// Where the link of a new password leads.
 const PASSWORD: &str = "/_synapse/client/password_reset/email/submit_token";
 
 /// The routes of links in mails, to be given to [`router`](super::router).
 pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
     let (opened, asked, confirmed) = (Arc::clone(pages), Arc::clone(pages), Arc::clone(pages));
+    let bound = Arc::clone(pages);
     let open = async move |State(accounts): State<Accounts>,
                            headers: HeaderMap,
                            Query(link): Query<Link>| {
-        open_registration(&accounts, &opened, &headers, link).await
+        open_address(&accounts, &opened, &headers, Purpose::Registration, link).await
+    };
+    let open_bound = async move |State(accounts): State<Accounts>,
+                                 headers: HeaderMap,
+                                 Query(link): Query<Link>| {
+        open_address(&accounts, &bound, &headers, Purpose::Identity, link).await
     };
     let ask = async move |State(accounts): State<Accounts>,
                           headers: HeaderMap,
@@ -50,6 +58,7 @@ pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
     };
     Router::new()
         .route(REGISTRATION, get(open))
+        .route(IDENTITY, get(open_bound))
         .route(PASSWORD, get(ask).post(confirm))
 }
 
@@ -73,16 +82,15 @@ impl From<Link> for LinkSecrets {
     }
 }
 
-async fn open_registration(
+async fn open_address(
     accounts: &Accounts,
     pages: &Pages,
     headers: &HeaderMap,
+    purpose: Purpose,
     link: Link,
 ) -> Result<Response, ApiError> {
     let language = language(headers);
-    let opened = accounts
-        .open_link(Purpose::Registration, &link.into())
-        .await?;
+    let opened = accounts.open_link(purpose, &link.into()).await?;
     Ok(match opened {
         None => page(pages, pages.link_invalid(language)),
         Some(opened) => match opened.next_link {

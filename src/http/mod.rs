@@ -53,6 +53,7 @@ pub use self::{
 use crate::{
     accounts::Accounts,
     audit::Audit,
+    identity::Identity,
     pages::{self, Pages},
     random::Random,
     rooms::Rooms,
@@ -78,6 +79,8 @@ pub struct Services {
     pub sync: Sync,
     /// Where it is written who changed what, and who was refused what.
     pub audit: Audit,
+    /// Whose address is whose, and invitations by e-mail.
+    pub identity: Identity,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.
@@ -120,6 +123,8 @@ pub struct ApiSelection {
     pub health: bool,
     /// Measures for Prometheus.
     pub metrics: bool,
+    /// What other servers of the same deployment may ask without a password.
+    pub internal: bool,
     /// The networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -164,6 +169,7 @@ macro_rules! service {
 service! {
     accounts: Accounts,
     capabilities: Capabilities,
+    identity: Identity,
     limits: RateLimits,
     rooms: Rooms,
     sync: Sync,
@@ -180,6 +186,9 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(chappe_admin::routes())
             .merge(well_known::routes())
             .route("/", get(home));
+    }
+    if serves.internal {
+        router = router.merge(identity::internal_routes());
     }
     router = router
         .fallback(no_such_endpoint)

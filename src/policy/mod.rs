@@ -14,7 +14,9 @@
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
 //! | [`Policy::may_search_people`], [`Policy::may_list_rooms`] | the directories of people and rooms |
-//! | [`Policy::invite_is_pending`] | the identity service |
+//! | [`Policy::invite_is_pending`], [`Policy::shown_address`], [`Policy::lookup_limit`] | the identity service |
+//! | [`Policy::invited_address`], [`Policy::may_invite_address`] | invitations by e-mail |
+//! | [`Policy::is_own_identity_server`] | the same, for the identity server that clients name |
 //! | [`Policy::is_external`], [`Policy::standing`] | whoever needs to know who is external |
 //! | [`Policy::rooms`]: may this be sent, may this room be made, may it be published | rooms |
 //! | [`Policy::explain_registration`] | administrators, before anybody tries |
@@ -34,6 +36,7 @@ mod addresses;
 mod decision;
 mod directory;
 mod explain;
+mod identity;
 mod passwords;
 mod patterns;
 mod registration;
@@ -51,6 +54,7 @@ pub use self::{
         LocalpartError, NamingRules, check_localpart, localpart_for_address,
         localparts_for_address, next_localpart,
     },
+    rooms::third_party::AddressInvite,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -67,6 +71,7 @@ pub struct Policy {
     allow_avatar_change: bool,
     invite_validity: Duration,
     rooms: rooms::RoomRules,
+    identity: identity::IdentityRules,
 }
 
 impl Policy {
@@ -95,6 +100,7 @@ impl Policy {
             allow_avatar_change: settings.display_names.allow_avatar_change,
             invite_validity: DAY * settings.invites.validity_days,
             rooms: rooms::RoomRules::new(settings),
+            identity: identity::IdentityRules::new(&settings.identity, &settings.invites),
         })
     }
 

@@ -30,11 +30,15 @@ mod upgrade;
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, ServerName, UserId};
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId,
+    ServerName, ServerSigningKeyId, UserId, signatures::JsonError,
+};
 
 pub use self::{
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
+    membership::{InvitingRoom, ThirdPartyInvite},
     push_rules::default_push_rules,
     read::{
         Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
@@ -117,6 +121,16 @@ impl Rooms {
     /// The name of this server.
     pub fn server_name(&self) -> &ServerName {
         &self.0.settings.server_name
+    }
+
+    /// Signs an object that is not an event, as [`SigningKey::sign_object`] does.
+    pub fn sign_object(&self, object: &mut CanonicalJsonObject) -> Result<(), JsonError> {
+        self.0.key.sign_object(self.server_name(), object)
+    }
+
+    /// The id and the public half, in unpadded base64, of the key that signs for this server.
+    pub fn public_key(&self) -> (&ServerSigningKeyId, String) {
+        (self.0.key.id(), self.0.key.public_key_base64())
     }
 
     /// A room that this server knows, in memory.

@@ -19,6 +19,7 @@ use crate::{
     },
     store::{
         Membership, RoomNid, RoomPosition, UserNid,
+        invitations::NewInvitation,
         journal::{Redaction, RoomSummary},
         live::{
             EVERYBODY, MemberChange, RoomHead, SenderTransaction, TimelineEvent, counts_as_unread,
@@ -33,6 +34,7 @@ const MAX_MENTIONS: usize = 50;
 pub(super) struct Built {
     pub(super) events: Vec<Arc<TimelineEvent>>,
     pub(super) redactions: Vec<Redaction>,
+    pub(super) invitations: Vec<Arc<NewInvitation>>,
     pub(super) head: Arc<RoomHead>,
 }
 
@@ -64,7 +66,9 @@ impl Rooms {
         let mut notify_count = head.notify_count();
         let mut events = Vec::with_capacity(planned.len());
         let mut redactions = Vec::new();
+        let mut invitations = Vec::new();
         for plan in planned {
+            invitations.extend(plan.invitation);
             let mut draft = plan.draft;
             self.give_legacy_id(&mut draft, room.rules())?;
             let now = self.0.clock.now();
@@ -92,6 +96,7 @@ impl Rooms {
         Ok(Built {
             events,
             redactions,
+            invitations,
             head: Arc::new(RoomHead::new(room, notify_count)),
         })
     }

@@ -9,6 +9,7 @@ use crate::{
     event::{Draft, Room},
     store::{
         RoomNid, StoreError,
+        invitations::NewInvitation,
         journal::{RoomWrite, TransactionWrite, Write},
         live::{RoomHead, RoomWriter, TimelineEvent},
         transactions,
@@ -28,6 +29,8 @@ pub struct Planned {
     pub sender: OwnedUserId,
     /// For a redaction, the event that loses its content.
     pub redacts: Option<Arc<TimelineEvent>>,
+    /// For an invitation by e-mail, what is remembered of it.
+    pub invitation: Option<Arc<NewInvitation>>,
 }
 
 impl Planned {
@@ -37,6 +40,7 @@ impl Planned {
             draft,
             sender: actor.user_id.clone(),
             redacts: None,
+            invitation: None,
         }
     }
 }
@@ -113,6 +117,7 @@ impl Rooms {
                 redactions: built.redactions,
                 head: Arc::clone(&built.head),
                 transaction: self.transaction_write(transaction, &built.events),
+                invitations: built.invitations,
             }),
             ..Write::default()
         };

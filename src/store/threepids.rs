@@ -17,7 +17,8 @@ pub struct Threepid {
     pub added_ms: i64,
 }
 
-/// Adds an address to an account. `false`: somebody has it already.
+/// Adds an address to an account, and its hashes to those that the identity service looks up.
+/// `false`: somebody has it already.
 pub async fn insert(
     conn: &mut PgConnection,
     user: UserNid,
@@ -27,6 +28,19 @@ pub async fn insert(
 ) -> Result<bool, StoreError> {
     let result = sqlx::query!(
         r#"
+        WITH hashed AS (
+            INSERT INTO address_hashes (
+                pepper_nid,
+                hash,
+                address
+            )
+            SELECT
+                p.pepper_nid,
+                SHA256(CONVERT_TO($1 || ' email ' || p.pepper, 'UTF8')),
+                $1
+            FROM lookup_peppers p
+            ON CONFLICT DO NOTHING
+        )
         INSERT INTO threepids (
             address,
             user_nid,
@@ -108,6 +122,8 @@ pub enum Purpose {
     Registration,
     /// Setting a new password.
     Password,
+    /// Binding an address at the identity service.
+    Identity,
 }
 
 impl Purpose {
@@ -115,6 +131,7 @@ impl Purpose {
         match self {
             Self::Registration => "registration",
             Self::Password => "password",
+            Self::Identity => "identity",
         }
     }
 }
@@ -332,6 +349,49 @@ pub async fn find_validated(
     .fetch_optional(conn)
     .await?;
     Ok(address)
+}
+
+/// How far a session of a client has come.
+#[derive(Clone, Debug)]
+pub struct ValidationState {
+    /// The address.
+    pub address: String,
+    /// When the link was opened; `None`: not yet.
+    pub validated_ms: Option<i64>,
+    /// When link and proof stop being good.
+    pub expires_ms: i64,
+    /// SHA-256 of the token in the link.
+    pub token: Vec<u8>,
+}
+
+/// The session with this id and secret, also one that is over but not forgotten. `None`: there is
+/// no such session.
+pub async fn find_validation(
+    conn: &mut PgConnection,
+    purpose: Purpose,
+    sid: &str,
+    client_secret: TokenHash,
+) -> Result<Option<ValidationState>, StoreError> {
+    let row = sqlx::query_as!(
+        ValidationState,
+        r#"
+        SELECT
+            address,
+            validated_ms,
+            expires_ms,
+            token_hash AS token
+        FROM email_validations
+        WHERE sid = $1
+            AND purpose = $2
+            AND client_secret_hash = $3
+        "#,
+        sid,
+        purpose.as_str(),
+        client_secret.as_bytes(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
 }
 
 /// Forgets the proofs of an address for a purpose, now that one was used.

@@ -183,6 +183,7 @@ async fn site(options: Options) -> Site {
         rooms: service.rooms(),
         sync: service.sync(),
         audit: Audit::off(service.clock.clone()),
+        identity: service.identity(),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),
@@ -229,6 +230,7 @@ async fn site(options: Options) -> Site {
         client: true,
         health: true,
         metrics: true,
+        internal: false,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
     };
     let router = router(&state, &serves, more);

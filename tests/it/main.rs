@@ -24,6 +24,7 @@ mod faults;
 mod first_run;
 mod harness;
 mod http;
+mod identity;
 mod mail;
 mod mail_queue;
 mod tidy;

@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["audit", "cluster", "mail", "pages"],
     &["rooms"],
     &["accounts"],
-    &["sync"],
+    &["identity", "sync"],
     &["http"],
     &["app"],
     &["cli"],

@@ -17,6 +17,7 @@ use ruma::{
 
 use crate::{
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
+    identity::Inviter,
     rooms::{Actor, Rooms},
 };
 
@@ -92,7 +93,7 @@ async fn limit_join(state: &AppState, actor: &Actor, room: &RoomOrAliasId) -> Re
     Ok(())
 }
 
-/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, by user id.
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`, by user id or by e-mail address.
 async fn invite(
     State(state): State<AppState>,
     request: Ruma<invite_user::v3::Request>,
@@ -100,15 +101,27 @@ async fn invite(
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
     let body = request.body;
-    let InvitationRecipient::UserId(recipient) = body.recipient else {
-        let message = "This server does not invite by third-party identifier";
-        return Err(ApiError::invalid_param(message));
-    };
-    let reason = recipient.reason.as_deref();
-    let rooms = &state.rooms;
-    rooms
-        .invite(&actor, &body.room_id, &recipient.user_id, reason)
-        .await?;
+    match body.recipient {
+        InvitationRecipient::UserId(recipient) => {
+            let reason = recipient.reason.as_deref();
+            let rooms = &state.rooms;
+            rooms
+                .invite(&actor, &body.room_id, &recipient.user_id, reason)
+                .await?;
+        }
+        InvitationRecipient::ThirdPartyId(invited) => {
+            state
+                .limits
+                .check_user(Kind::ThirdPartyInvite, actor.user)?;
+            let inviter = Inviter::from(&*request.sender);
+            let identifier = (invited.medium.as_str(), invited.address.as_str());
+            state
+                .identity
+                .invite(&inviter, &body.room_id, &invited.id_server, identifier)
+                .await?;
+        }
+        _ => return Err(ApiError::bad_json("Nobody is named to be invited")),
+    }
     Ok(invite_user::v3::Response::new())
 }
 

@@ -7,6 +7,7 @@ pub(super) mod capabilities;
 mod device;
 mod directory;
 mod filter;
+mod identity;
 mod membership;
 mod message;
 mod profile;
@@ -48,6 +49,7 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(account_data::routes())
         .merge(tag::routes())
         .merge(filter::routes())
+        .merge(identity::routes())
         .merge(push_rule::routes())
         .endpoint_raw(&[], capabilities::get_capabilities)
 }

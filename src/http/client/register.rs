@@ -30,7 +30,7 @@ pub(super) fn routes() -> Router<AppState> {
 
 /// `POST /_matrix/client/v3/register`.
 async fn register(
-    State(accounts): State<Accounts>,
+    State(state): State<AppState>,
     request: Ruma<register::v3::Request>,
 ) -> Result<register::v3::Response, ApiError> {
     let body = request.body;
@@ -38,7 +38,8 @@ async fn register(
     if body.kind == RegistrationKind::Guest {
         return Err(ApiError::forbidden("There are no guest accounts"));
     }
-    let registered = accounts
+    let registered = state
+        .accounts
         .register(Registration {
             username: body.username,
             password: body.password.map(Zeroizing::new),
@@ -52,6 +53,8 @@ async fn register(
             client: Some(request.client.address),
         })
         .await?;
+    // The account stands, whatever becomes of them now.
+    state.identity.deliver_soon(registered.user).await;
     let mut response = register::v3::Response::new(registered.user_id);
     if let Some(session) = registered.session {
         let Session {

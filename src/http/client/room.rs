@@ -16,6 +16,7 @@ use ruma::{
 
 use crate::{
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
+    identity::Inviter,
     rooms::Actor,
 };
 
@@ -44,7 +45,17 @@ async fn create(
 ) -> Result<create_room::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
-    let room_id = state.rooms.create(&actor, &request.body).await?;
+    let room_id = if request.body.invite_3pid.is_empty() {
+        state.rooms.create(&actor, &request.body).await?
+    } else {
+        for _ in &request.body.invite_3pid {
+            state
+                .limits
+                .check_user(Kind::ThirdPartyInvite, actor.user)?;
+        }
+        let inviter = Inviter::from(&*request.sender);
+        state.identity.create_room(&inviter, request.body).await?
+    };
     Ok(create_room::v3::Response::new(room_id))
 }
 

@@ -7,6 +7,7 @@
 //! Specification v1.19, client-server API, "Standard error response" and "Rate limiting".
 
 mod accounts;
+mod identity;
 mod rooms;
 mod store;
 mod sync;

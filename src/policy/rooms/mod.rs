@@ -18,6 +18,7 @@ mod people;
 mod refusal;
 mod restrictions;
 mod state;
+pub(super) mod third_party;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ mod profile;
 mod properties;
 mod rooms;
 mod settings;
+mod third_party;
 mod user_ids;
 
 /// The server that the tests are about.

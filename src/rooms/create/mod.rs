@@ -17,7 +17,7 @@ use ruma::{
 pub(super) use self::state::Blueprint;
 use super::{
     Actor, Error, Planned, Rooms,
-    membership::MemberContent,
+    membership::{MemberContent, ThirdPartyInvite},
     persist::{self, Built},
 };
 use crate::{
@@ -48,14 +48,25 @@ impl Rooms {
     /// authorization rules refuse what the room would begin with; [`Error::Unreachable`] for
     /// invites to other servers; [`Error::Invalid`] and [`Error::BadContent`].
     pub async fn create(&self, actor: &Actor, request: &Request) -> Result<OwnedRoomId, Error> {
+        self.create_inviting(actor, request, &[]).await
+    }
+
+    /// The same, with invitations by e-mail, which take the place of the request's `invite_3pid`.
+    pub async fn create_inviting(
+        &self,
+        actor: &Actor,
+        request: &Request,
+        addresses: &[ThirdPartyInvite],
+    ) -> Result<OwnedRoomId, Error> {
         let version = request.room_version.as_ref();
         let version = version.unwrap_or(&self.0.settings.default_version).clone();
         let alias = request.room_alias_name.as_deref();
         let alias = alias.map(|name| self.local_alias(name)).transpose()?;
-        let blueprint = Blueprint::new(request, &actor.user_id, version, alias.as_ref())?;
+        let mut blueprint = Blueprint::new(request, &actor.user_id, version, alias.as_ref())?;
         for user_id in &blueprint.invite {
             self.require_reachable(user_id)?;
         }
+        blueprint.addresses = addresses.to_vec();
         self.create_from(actor, &blueprint, alias).await
     }
 
@@ -155,6 +166,8 @@ impl Rooms {
         let first = self.create_event(nid, pdu, actor).await?;
         let head = RoomHead::new(room, 0);
         let planned = drafts.into_iter().map(|draft| Planned::by(actor, draft));
+        let invites = blueprint.addresses.iter();
+        let planned = planned.chain(invites.map(|invite| invite.planned(actor)));
         let mut built = self
             .build(nid, &head, planned.collect(), actor, None)
             .await?;
@@ -209,6 +222,7 @@ impl Rooms {
                 redactions: built.redactions,
                 head: built.head,
                 transaction: None,
+                invitations: built.invitations,
             }),
             aliases: alias
                 .map(|alias| (alias, room, actor.user))

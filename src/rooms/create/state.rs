@@ -19,7 +19,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     event::{Draft, build},
-    rooms::{Error, state_rules},
+    rooms::{Error, membership::ThirdPartyInvite, state_rules},
 };
 
 /// The level of creators up to room version 11.
@@ -35,6 +35,8 @@ pub(in crate::rooms) struct Blueprint {
     pub(in crate::rooms) state: Vec<Draft>,
     /// Who is invited: nobody twice, and not the creator.
     pub(in crate::rooms) invite: Vec<OwnedUserId>,
+    /// Which addresses are invited.
+    pub(in crate::rooms) addresses: Vec<ThirdPartyInvite>,
     /// Whether the invites say that this is a direct chat.
     pub(in crate::rooms) is_direct: bool,
     /// Whether the room is published in the directory.
@@ -62,10 +64,6 @@ impl Blueprint {
         let Some(rules) = version.rules() else {
             return Err(Error::UnsupportedVersion(version));
         };
-        if !request.invite_3pid.is_empty() {
-            let message = "this server does not invite by third-party identifier";
-            return Err(Error::Invalid(message.to_owned()));
-        }
         let mut seen = HashSet::from([creator]);
         let invite: Vec<_> = request
             .invite
@@ -91,6 +89,7 @@ impl Blueprint {
             state: parts.state()?,
             version,
             invite,
+            addresses: Vec::new(),
             is_direct: request.is_direct,
             is_published: request.visibility == Visibility::Public,
         })

@@ -9,16 +9,18 @@ mod join;
 mod knock;
 mod leave;
 mod moderate;
+mod third_party;
 
 use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use ruma::{
-    OwnedRoomId, OwnedUserId, UserId,
+    CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId,
     events::{StateEventType, room::member::MembershipState},
 };
 use serde::Serialize;
 
+pub use self::third_party::{InvitingRoom, ThirdPartyInvite};
 use super::{Actor, Error, Planned, Rooms};
 use crate::{
     event::{Draft, Room, build},
@@ -45,6 +47,8 @@ pub(super) struct MemberContent<'a> {
     pub(super) is_direct: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) join_authorised_via_users_server: Option<OwnedUserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) third_party_invite: Option<&'a CanonicalJsonObject>,
 }
 
 impl<'a> MemberContent<'a> {
@@ -57,6 +61,7 @@ impl<'a> MemberContent<'a> {
             reason: None,
             is_direct: false,
             join_authorised_via_users_server: None,
+            third_party_invite: None,
         }
     }
 

@@ -79,6 +79,7 @@ impl Rooms {
             rules: &rules.authorization,
         };
         let blueprint = Blueprint {
+            addresses: Vec::new(),
             version: version.clone(),
             create: successor.create()?,
             state: successor.state()?,

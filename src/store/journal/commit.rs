@@ -10,6 +10,7 @@ use sqlx::{Acquire as _, PgConnection};
 use super::{
     batch::Batch,
     beside::{insert_aliases, upsert_account_data, upsert_receipts, upsert_summaries},
+    third_party::write_invitations,
 };
 use crate::store::{
     Conn, RoomNid, RoomPosition, StoreError, StreamPosition,
@@ -40,6 +41,7 @@ pub(super) async fn commit(
     upsert_receipts(&mut tx, batch).await?;
     upsert_account_data(&mut tx, batch).await?;
     insert_aliases(&mut tx, batch).await?;
+    write_invitations(&mut tx, batch).await?;
     let expected: Vec<_> = expected
         .into_iter()
         .filter(|(room, _)| won.contains(room))

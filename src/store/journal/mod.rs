@@ -12,6 +12,7 @@
 mod batch;
 mod beside;
 mod commit;
+mod third_party;
 mod write;
 
 use std::{sync::Arc, time::Duration};

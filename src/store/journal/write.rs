@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::store::{
     DeviceNid, RoomNid, RoomPosition, StreamPosition, UserNid,
+    invitations::NewInvitation,
     live::{RoomHead, TimelineEvent},
 };
 
@@ -45,6 +46,8 @@ pub struct RoomWrite {
     pub summary: Option<Box<RoomSummary>>,
     /// What a client's transaction id stands for.
     pub transaction: Option<TransactionWrite>,
+    /// The invitations by e-mail that belong to these events.
+    pub invitations: Vec<Arc<NewInvitation>>,
 }
 
 /// A room to make.

@@ -205,7 +205,7 @@ async fn a_room_that_its_own_rules_refuse_is_not_made() {
                 "id_server": "example.org",
                 "id_access_token": "x",
                 "medium": "email",
-                "address": "bob@example.org",
+                "address": "bob@@example.org",
             }] }),
             "M_INVALID_PARAM",
         ),

@@ -121,6 +121,7 @@ impl Site {
             rooms: service.rooms(),
             sync: service.sync(),
             audit: Audit::off(service.clock.clone()),
+            identity: service.identity(),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),

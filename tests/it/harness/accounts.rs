@@ -193,6 +193,24 @@ impl AccountsSite {
         )
     }
 
+    /// An identity service, for the same.
+    pub(crate) fn identity(&self) -> chappe::identity::Identity {
+        chappe::identity::Identity::new(
+            chappe::identity::Settings {
+                server_name: self.settings.server_name.clone(),
+                public_url: self.settings.public_url.clone(),
+                web_client_url: None,
+                terms: Vec::new(),
+            },
+            self.store.clone(),
+            Arc::clone(&self.policy),
+            self.rooms(),
+            self.mailer.clone(),
+            self.clock.clone(),
+            Random::seeded(5),
+        )
+    }
+
     /// A sync service, for the same.
     pub(crate) fn sync(&self) -> chappe::sync::Sync {
         let stop = tokio_util::sync::CancellationToken::new();

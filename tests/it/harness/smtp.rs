@@ -197,6 +197,20 @@ impl SmtpServer {
         *self.shared.connections.borrow()
     }
 
+    /// The first mail to an address whose text has `words`, which may still be under way.
+    pub(crate) async fn wait_for_words(&self, to: &str, words: &str) -> ReceivedMail {
+        let is_wanted = |mail: &&ReceivedMail| {
+            mail.to.iter().any(|known| known == to) && mail.text().contains(words)
+        };
+        let mut mails = self.shared.mails.subscribe();
+        let arrived = mails.wait_for(|mails| mails.iter().any(|mail| is_wanted(&mail)));
+        let arrived = tokio::time::timeout(Duration::from_secs(30), arrived)
+            .await
+            .unwrap()
+            .unwrap();
+        arrived.iter().find(is_wanted).unwrap().clone()
+    }
+
     /// The first mail to an address, which may still be under way.
     pub(crate) async fn wait_for_mail(&self, to: &str, timeout: Duration) -> ReceivedMail {
         let is_wanted = |mail: &&ReceivedMail| mail.to.iter().any(|known| known == to);

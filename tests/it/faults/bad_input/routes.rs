@@ -63,6 +63,7 @@ pub(super) fn all() -> Vec<Route> {
         account::change_password::v3,
         account::deactivate::v3,
         account::get_3pids::v3,
+        account::request_openid_token::v3,
         device::get_devices::v3,
         device::get_device::v3,
         device::update_device::v3,
@@ -128,6 +129,45 @@ pub(super) fn all() -> Vec<Route> {
             "/_matrix/client/r0/password_policy",
         ),
         Route::plain("info", Method::GET, "/_matrix/identity/api/v1/info"),
+        Route::plain("identity", Method::GET, "/_matrix/identity/v2"),
+        Route::plain("terms", Method::GET, "/_matrix/identity/v2/terms"),
+        Route::plain("account", Method::GET, "/_matrix/identity/v2/account"),
+        Route::plain(
+            "hash_details",
+            Method::GET,
+            "/_matrix/identity/v2/hash_details",
+        ),
+        Route::plain(
+            "validated",
+            Method::GET,
+            "/_matrix/identity/v2/3pid/getValidated3pid",
+        ),
+        Route::plain("key", Method::GET, "/_matrix/identity/v2/pubkey/{key_id}"),
+        Route::plain(
+            "is_valid",
+            Method::GET,
+            "/_matrix/identity/v2/pubkey/isvalid",
+        ),
+        Route::plain(
+            "is_ephemeral_valid",
+            Method::GET,
+            "/_matrix/identity/v2/pubkey/ephemeral/isvalid",
+        ),
+        Route::plain(
+            "identity_link",
+            Method::GET,
+            "/_matrix/identity/v2/validate/email/submitToken",
+        ),
+        Route::plain(
+            "look_up",
+            Method::GET,
+            "/_matrix/client/unstable/account/3pid/lookup",
+        ),
+        Route::plain(
+            "look_up_many",
+            Method::POST,
+            "/_matrix/client/unstable/account/3pid/bulk_lookup",
+        ),
         Route::plain("nonce", Method::GET, "/_synapse/admin/v1/register"),
         Route::plain(
             "shared_secret_register",
