@@ -120,6 +120,7 @@ impl Core {
         let rooms = Rooms::new(
             settings::rooms(config),
             store.clone(),
+            Arc::clone(&policy),
             key,
             Arc::clone(&options.clock),
             options.random.clone(),

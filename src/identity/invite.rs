@@ -19,8 +19,8 @@ use crate::{
     accounts::Requester,
     event::build,
     mail::{Invitation, MailError},
-    policy::{AddressInvite, EmailAddress, Policy},
-    rooms::{self, Actor, InvitingRoom, ThirdPartyInvite},
+    policy::{AddressInvite, EmailAddress, Policy, rooms::Standing},
+    rooms::{self, Actor, InvitingRoom, Says, ThirdPartyInvite},
     store::{
         accounts, identity, invitation_work,
         invitations::{self, NewInvitation},
@@ -62,11 +62,12 @@ impl From<&Requester> for Inviter {
 }
 
 impl Inviter {
-    fn facts<'a>(&self, access_rule: Option<&'a str>) -> AddressInvite<'a> {
+    fn facts<'a>(&self, policy: &Policy, access_rule: Option<&'a str>) -> AddressInvite<'a> {
+        let standing = policy.standing(&self.actor.user_id, self.is_external, self.is_admin);
         AddressInvite {
             access_rule,
-            inviter_is_external: self.is_external,
-            bypass: self.is_admin,
+            inviter_is_external: standing == Standing::External,
+            bypass: standing == Standing::Exempt,
         }
     }
 }
@@ -111,7 +112,7 @@ impl Identity {
         self.require_own(&policy, id_server)?;
         let actor = &inviter.actor;
         let room = self.0.rooms.inviting_room(actor, room_id).await?;
-        let facts = inviter.facts(room.access_rule.as_deref());
+        let facts = inviter.facts(&policy, room.access_rule.as_deref());
         let address = policy.invited_address(&facts, medium, address)?;
         if let Some(owner) = self.owner(&address).await? {
             self.0.rooms.invite(actor, room_id, &owner, None).await?;
@@ -133,10 +134,11 @@ impl Identity {
         &self,
         inviter: &Inviter,
         mut request: CreateRoom,
+        says: Says,
     ) -> Result<OwnedRoomId, Error> {
         let policy = self.0.policy.load_full();
         let rule = access_rule(&request);
-        let facts = inviter.facts(rule.as_deref());
+        let facts = inviter.facts(&policy, rule.as_deref());
         let mut addresses = Vec::new();
         for invite in std::mem::take(&mut request.invite_3pid) {
             self.require_own(&policy, &invite.id_server)?;
@@ -166,7 +168,7 @@ impl Identity {
         }
         let rooms = &self.0.rooms;
         let room_id = rooms
-            .create_inviting(&inviter.actor, &request, &invites)
+            .create_inviting(&inviter.actor, &request, says, &invites)
             .await?;
         self.mail_soon(&invites).await;
         Ok(room_id)
@@ -207,7 +209,7 @@ impl Identity {
         let policy = self.0.policy.load_full();
         let actor = &inviter.actor;
         let room = self.0.rooms.inviting_room(actor, asked.room_id).await?;
-        let facts = inviter.facts(room.access_rule.as_deref());
+        let facts = inviter.facts(&policy, room.access_rule.as_deref());
         let address = policy.invited_address(&facts, asked.medium, asked.address)?;
         if let Some(owner) = self.owner(&address).await? {
             return Err(Error::InUse { owner });

@@ -244,7 +244,10 @@ impl Rooms {
     }
 
     /// Publishes a room in the directory, or takes it out. Allowed to members who may change the
-    /// room's canonical alias.
+    /// room's canonical alias; the policy says which rooms can be there.
+    ///
+    /// # Errors
+    /// [`Error::NotJoined`], [`Error::Forbidden`] and [`Error::Denied`].
     pub async fn set_published(
         &self,
         actor: &Actor,
@@ -255,6 +258,12 @@ impl Rooms {
         if !may_set_alias(room.head().room(), actor) {
             let message = "you may not change whether the room is published";
             return Err(Error::Forbidden(message.to_owned()));
+        }
+        if published {
+            let policy = self.policy();
+            let standing = self.standing(&policy, &actor.user_id).await?;
+            let decision = policy.rooms().may_publish(room.head().room(), standing);
+            decision.into_result()?;
         }
         let mut conn = self.0.store.conn().await?;
         directory::set_published(&mut conn, &[(room.nid(), published)]).await?;

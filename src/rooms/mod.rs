@@ -2,16 +2,17 @@
 //!
 //! The path of an event: an operation (`create`, `membership`, `send`, …) hands drafts to
 //! [`update`], which waits for its turn on the room, asks the operation's plan with the
-//! newest head whether and what to send, builds and signs the events on top of that head, hands
-//! one write to the journal, and waits for the commit. When another process was faster it does so
-//! again on the new head. Whoever reads hears of it from the store's memory; nothing is called
-//! from here.
+//! newest head whether and what to send, asks the policy whether that may be ([`gate`]), builds
+//! and signs the events on top of that head, hands one write to the journal, and waits for the
+//! commit. When another process was faster it does so again on the new head. Whoever reads hears
+//! of it from the store's memory; nothing is called from here.
 
 mod account_data;
 mod create;
 mod directory;
 mod error;
 mod filters;
+mod gate;
 mod locks;
 mod membership;
 mod persist;
@@ -29,6 +30,7 @@ mod upgrade;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId,
@@ -36,6 +38,7 @@ use ruma::{
 };
 
 pub use self::{
+    create::Says,
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, ThirdPartyInvite},
@@ -53,6 +56,7 @@ use self::{locks::Locks, typing::Typing};
 use crate::{
     clock::SharedClock,
     event::SigningKey,
+    policy::Policy,
     random::Random,
     store::{DeviceNid, Membership, RoomNid, Store, UserNid, live::LiveRoom},
 };
@@ -86,6 +90,7 @@ pub struct Rooms(Arc<Inner>);
 struct Inner {
     settings: Settings,
     store: Store,
+    policy: Arc<ArcSwap<Policy>>,
     key: SigningKey,
     clock: SharedClock,
     random: Random,
@@ -102,6 +107,7 @@ impl Rooms {
     pub fn new(
         settings: Settings,
         store: Store,
+        policy: Arc<ArcSwap<Policy>>,
         key: SigningKey,
         clock: SharedClock,
         random: Random,
@@ -111,6 +117,7 @@ impl Rooms {
             locks: Locks::new(),
             settings,
             store,
+            policy,
             key,
             clock,
             random,

@@ -53,7 +53,8 @@ struct Mentioning {
 }
 
 impl Rooms {
-    /// Builds the planned events, each on top of the one before, the first on `head`.
+    /// Builds the planned events, each on top of the one before, the first on `head`. Each is asked
+    /// of the policy before.
     pub(super) async fn build(
         &self,
         room_nid: RoomNid,
@@ -68,6 +69,7 @@ impl Rooms {
         let mut redactions = Vec::new();
         let mut invitations = Vec::new();
         for plan in planned {
+            self.ask_policy(room_nid, &room, &plan).await?;
             invitations.extend(plan.invitation);
             let mut draft = plan.draft;
             self.give_legacy_id(&mut draft, room.rules())?;

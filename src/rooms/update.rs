@@ -31,6 +31,9 @@ pub struct Planned {
     pub redacts: Option<Arc<TimelineEvent>>,
     /// For an invitation by e-mail, what is remembered of it.
     pub invitation: Option<Arc<NewInvitation>>,
+    /// Whether the policy has decided on it already, as part of something larger, or has nothing
+    /// to say, since the server itself chose what it holds.
+    pub is_decided: bool,
 }
 
 impl Planned {
@@ -41,6 +44,16 @@ impl Planned {
             sender: actor.user_id.clone(),
             redacts: None,
             invitation: None,
+            is_decided: false,
+        }
+    }
+
+    /// The same, without asking the policy again.
+    #[must_use]
+    pub fn decided(self) -> Self {
+        Self {
+            is_decided: true,
+            ..self
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The accounts of this server: passwords, roles, and whether they are open.
 
+use std::collections::HashMap;
+
 use ruma::{OwnedUserId, UserId};
 use sqlx::PgConnection;
 use zeroize::Zeroizing;
@@ -175,6 +177,52 @@ pub async fn list_existing(
     .await?;
     rows.into_iter()
         .map(|id| UserId::parse(&id).map_err(|_| StoreError::inconsistent("users", "user_id", &id)))
+        .collect()
+}
+
+/// What an account is to the rules of rooms and profiles.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AccountFlags {
+    /// Whether the account may administer the server.
+    pub is_admin: bool,
+    /// Whether the person is an external guest.
+    pub is_external: bool,
+    /// Whether the account was closed.
+    pub is_deactivated: bool,
+}
+
+/// The flags of those of these users who have an account, open or closed.
+pub async fn list_flags(
+    conn: &mut PgConnection,
+    user_ids: &[OwnedUserId],
+) -> Result<HashMap<OwnedUserId, AccountFlags>, StoreError> {
+    let user_ids: Vec<&str> = user_ids.iter().map(|user_id| user_id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            users.user_id,
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.deactivated_ms
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        WHERE users.user_id = ANY($1)
+        "#,
+        &user_ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let user_id = UserId::parse(&row.user_id)
+                .map_err(|_| StoreError::inconsistent("users", "user_id", &row.user_id))?;
+            let flags = AccountFlags {
+                is_admin: row.is_admin,
+                is_external: row.is_external,
+                is_deactivated: row.deactivated_ms.is_some(),
+            };
+            Ok((user_id, flags))
+        })
         .collect()
 }
 

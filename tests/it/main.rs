@@ -27,4 +27,5 @@ mod http;
 mod identity;
 mod mail;
 mod mail_queue;
+mod policy;
 mod tidy;

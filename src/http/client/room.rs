@@ -5,19 +5,24 @@
 
 use axum::{Router, extract::State};
 use ruma::{
-    api::client::{
-        message::send_message_event,
-        redact::redact_event,
-        room::{create_room, upgrade_room},
-        state::send_state_event,
+    api::{
+        IncomingRequest, Metadata,
+        client::{
+            message::send_message_event,
+            redact::redact_event,
+            room::{create_room, upgrade_room},
+            state::send_state_event,
+        },
+        error::DeserializationError,
     },
     events::TimelineEventType,
 };
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
-    rooms::Actor,
+    rooms::{Actor, Says},
 };
 
 /// The paths of state events whose state key is empty and left out.
@@ -38,23 +43,62 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint(upgrade)
 }
 
+/// A request to make a room, and whether it says its visibility: ruma's own type has a default in
+/// its place.
+struct CreateRequest {
+    body: create_room::v3::Request,
+    says: Says,
+}
+
+impl Metadata for CreateRequest {
+    const METHOD: http::Method = create_room::v3::Request::METHOD;
+    const RATE_LIMITED: bool = create_room::v3::Request::RATE_LIMITED;
+    type Authentication = <create_room::v3::Request as Metadata>::Authentication;
+    type PathBuilder = <create_room::v3::Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = create_room::v3::Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for CreateRequest {
+    type EndpointError = <create_room::v3::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = create_room::v3::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        #[derive(Deserialize)]
+        struct Said {
+            visibility: Option<IgnoredAny>,
+        }
+        let said: Said = serde_json::from_slice(request.body())?;
+        let says = match said.visibility {
+            Some(_) => Says::Visibility,
+            None => Says::NoVisibility,
+        };
+        let body = create_room::v3::Request::try_from_http_request_inner(request, path)?;
+        Ok(Self { body, says })
+    }
+}
+
 /// `POST /_matrix/client/v3/createRoom`.
 async fn create(
     State(state): State<AppState>,
-    request: Ruma<create_room::v3::Request>,
+    request: Ruma<CreateRequest>,
 ) -> Result<create_room::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
-    let room_id = if request.body.invite_3pid.is_empty() {
-        state.rooms.create(&actor, &request.body).await?
+    let CreateRequest { body, says } = request.body;
+    let room_id = if body.invite_3pid.is_empty() {
+        let rooms = &state.rooms;
+        rooms.create_inviting(&actor, &body, says, &[]).await?
     } else {
-        for _ in &request.body.invite_3pid {
+        for _ in &body.invite_3pid {
             state
                 .limits
                 .check_user(Kind::ThirdPartyInvite, actor.user)?;
         }
         let inviter = Inviter::from(&*request.sender);
-        state.identity.create_room(&inviter, request.body).await?
+        state.identity.create_room(&inviter, body, says).await?
     };
     Ok(create_room::v3::Response::new(room_id))
 }

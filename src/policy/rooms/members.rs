@@ -268,7 +268,9 @@ fn may_despite_restrictions(question: &Question<'_>, target: &UserId, step: Step
             if restrictions.keeps_unpublished(target) && question.is_published {
                 return Err(INVITES_RESTRICTED.forbids("DRC-10"));
             }
-            if restrictions.invite_at_creation_only && question.is_local_sender() {
+            // An invitation by e-mail was decided on when it was sent.
+            let is_new = invited_by_token(question).is_none();
+            if restrictions.invite_at_creation_only && is_new && question.is_local_sender() {
                 return Err(INVITES_RESTRICTED.forbids("DRC-08"));
             }
             Ok("DRC-01")

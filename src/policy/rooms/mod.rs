@@ -36,7 +36,7 @@ pub use self::{
 };
 use self::{
     members::Pair,
-    refusal::{Answer, EXTERNAL_USER, INVITES_RESTRICTED},
+    refusal::{Answer, EXTERNAL_LEVEL, EXTERNAL_USER, INVITES_RESTRICTED},
     restrictions::{Restrictions, is_of},
 };
 use super::{Decision, OPEN, Policy, Violation};
@@ -326,16 +326,30 @@ impl<'p> RoomPolicy<'p> {
         state::may_publish(room).into()
     }
 
-    /// Whether somebody may see the rooms of the directory (RO-09); `None` is somebody who does not
-    /// say who they are.
-    pub fn may_list_published(self, standing: Option<Standing>) -> Decision {
+    /// Whether a room may be replaced by one with these additional creators: by nobody who may make
+    /// none (RO-02), and not by one in which externals stand above all levels (RO-11). Its rules are
+    /// taken over as they are (UP-01).
+    pub fn may_upgrade(
+        self,
+        room: &Room,
+        sender: &UserId,
+        creators: &[&UserId],
+        people: &People,
+    ) -> Decision {
         if self.0.is_open() {
             return Decision::Allow { rule: OPEN };
         }
-        match standing {
-            Some(Standing::Agent | Standing::Exempt) => Decision::Allow { rule: "RO-09" },
-            Some(Standing::External) | None => Decision::Deny(EXTERNAL_USER.forbids("RO-09")),
+        if people.is_exempt(sender) {
+            return Decision::Allow { rule: "RO-16" };
         }
+        if people.is_external(sender) {
+            return Decision::Deny(EXTERNAL_USER.forbids("RO-02"));
+        }
+        let is_open = AccessRules::of(room).is_some_and(|rules| rules.rule == Rule::Unrestricted);
+        if is_open && creators.iter().any(|user_id| people.is_external(user_id)) {
+            return Decision::Deny(EXTERNAL_LEVEL.forbids("RO-11"));
+        }
+        Decision::Allow { rule: "UP-01" }
     }
 
     /// Whether users of one server may invite users of another here, as the restrictions of this

@@ -4,7 +4,7 @@
 //! belongs to somebody already becomes an ordinary invite, to which the rules of members apply.
 
 use crate::policy::{
-    AddressError, Decision, EmailAddress, Message, OPEN, Policy, Violation, ViolationKind,
+    AddressError, AddressInfo, Decision, EmailAddress, Message, OPEN, Policy, Violation, ViolationKind,
 };
 
 /// What the rules of `m.room.third_party_invite` depend on.
@@ -81,9 +81,13 @@ impl Policy {
             return Decision::Allow { rule: "M3-02" };
         }
         let info = self.address_info(address, None, None, false);
+        let is_external_server = |info: &AddressInfo| {
+            let servers = &self.rooms.external_servers;
+            info.hs.as_ref().is_some_and(|hs| servers.contains(hs))
+        };
         if info.hs.is_none() {
             Decision::Deny(forbidden("M3-04", "address_not_allowed", NO_SERVER))
-        } else if self.is_external_address(address) {
+        } else if self.is_external_address(address) || is_external_server(&info) {
             Decision::Deny(forbidden("M3-05", "external_not_allowed", EXTERNAL))
         } else {
             Decision::Allow { rule: "M3-06" }

@@ -5,6 +5,7 @@
 //! piece with the room, its alias and its place in the directory: there is the whole room, or none.
 
 mod state;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -40,22 +41,38 @@ const MAX_ATTEMPTS: usize = 8;
 /// How much earlier than now a room may say that it was made, in milliseconds.
 const MAX_EARLIER_MS: u64 = 1_000;
 
+/// Whether a request to make a room says its visibility.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Says {
+    /// It does.
+    Visibility,
+    /// It leaves it out: then it follows from the rest (tchap.md, CR-11).
+    NoVisibility,
+}
+
 impl Rooms {
     /// Makes a room (client-server API v1.19, `POST /createRoom`).
     ///
     /// # Errors
     /// [`Error::UnsupportedVersion`]; [`Error::AliasTaken`]; [`Error::InvalidRoomState`] where the
-    /// authorization rules refuse what the room would begin with; [`Error::Unreachable`] for
-    /// invites to other servers; [`Error::Invalid`] and [`Error::BadContent`].
+    /// authorization rules refuse what the room would begin with; [`Error::Denied`] where the
+    /// policy does; [`Error::Unreachable`] for invites to other servers; [`Error::Invalid`] and
+    /// [`Error::BadContent`].
     pub async fn create(&self, actor: &Actor, request: &Request) -> Result<OwnedRoomId, Error> {
-        self.create_inviting(actor, request, &[]).await
+        self.create_inviting(actor, request, Says::Visibility, &[])
+            .await
     }
 
-    /// The same, with invitations by e-mail, which take the place of the request's `invite_3pid`.
+    /// The same, with invitations by e-mail, which take the place of the request's `invite_3pid`,
+    /// and for a request that maybe does not say its visibility, which ruma's type forgets.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
     pub async fn create_inviting(
         &self,
         actor: &Actor,
         request: &Request,
+        says: Says,
         addresses: &[ThirdPartyInvite],
     ) -> Result<OwnedRoomId, Error> {
         let version = request.room_version.as_ref();
@@ -63,10 +80,12 @@ impl Rooms {
         let alias = request.room_alias_name.as_deref();
         let alias = alias.map(|name| self.local_alias(name)).transpose()?;
         let mut blueprint = Blueprint::new(request, &actor.user_id, version, alias.as_ref())?;
+        blueprint.addresses = addresses.to_vec();
+        self.ask_to_create(actor, request, says, &mut blueprint)
+            .await?;
         for user_id in &blueprint.invite {
             self.require_reachable(user_id)?;
         }
-        blueprint.addresses = addresses.to_vec();
         self.create_from(actor, &blueprint, alias).await
     }
 
@@ -165,9 +184,10 @@ impl Rooms {
         let nid = self.0.store.new_room_number().await?;
         let first = self.create_event(nid, pdu, actor).await?;
         let head = RoomHead::new(room, 0);
-        let planned = drafts.into_iter().map(|draft| Planned::by(actor, draft));
         let invites = blueprint.addresses.iter();
-        let planned = planned.chain(invites.map(|invite| invite.planned(actor)));
+        let invites = invites.map(|invite| invite.planned(actor));
+        let planned = drafts.into_iter().map(|draft| Planned::by(actor, draft));
+        let planned = planned.chain(invites).map(Planned::decided);
         let mut built = self
             .build(nid, &head, planned.collect(), actor, None)
             .await?;

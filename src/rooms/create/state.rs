@@ -95,6 +95,22 @@ impl Blueprint {
         })
     }
 
+    /// Puts an event with an empty state key into the state, in the place of the one of its type if
+    /// there is one.
+    pub(super) fn put(&mut self, event: Draft) {
+        let same = |known: &Draft| {
+            known.event_type == event.event_type && known.state_key == event.state_key
+        };
+        match self.state.iter().position(same) {
+            Some(at) => {
+                if let Some(place) = self.state.get_mut(at) {
+                    *place = event;
+                }
+            }
+            None => self.state.push(event),
+        }
+    }
+
     /// Everything after the create event, the creator's `join` first and the `invites` last.
     pub(in crate::rooms) fn drafts(&self, join: Draft, invites: Vec<Draft>) -> Vec<Draft> {
         let state = self.state.iter().cloned();
@@ -219,30 +235,13 @@ impl Parts<'_> {
         Ok(state)
     }
 
-    /// The events of `initial_state`; of two with the same type and state key the later one.
+    /// The events of `initial_state`.
     fn initial_state(&self) -> Result<Vec<Draft>, Error> {
-        let mut initial: Vec<Draft> = Vec::new();
-        for raw in &self.request.initial_state {
-            let bad =
-                |error: serde_json::Error| Error::BadContent(format!("initial_state: {error}"));
-            let event: InitialState = serde_json::from_str(raw.json().get()).map_err(bad)?;
-            let content = build::content_from_json(&event.content)?;
-            state_rules::check_content(&event.event_type, &event.state_key, &content)?;
-            match event.event_type {
-                StateEventType::RoomCreate | StateEventType::RoomMember => {
-                    let message = format!("initial_state holds no {}", event.event_type);
-                    return Err(Error::Invalid(message));
-                }
-                StateEventType::RoomCanonicalAlias if event.state_key.is_empty() => {
-                    self.check_canonical_alias(&content)?;
-                }
-                _ => {}
+        let initial = initial_state(self.request)?;
+        for draft in &initial {
+            if is(draft, &StateEventType::RoomCanonicalAlias) {
+                self.check_canonical_alias(&draft.content)?;
             }
-            let draft = Draft::state(event.event_type, event.state_key, content);
-            initial.retain(|known| {
-                known.event_type != draft.event_type || known.state_key != draft.state_key
-            });
-            initial.push(draft);
         }
         Ok(initial)
     }
@@ -305,6 +304,27 @@ impl Parts<'_> {
         state_rules::check_content(&event_type, "", &content)?;
         Ok(Draft::state(event_type, "", content))
     }
+}
+
+/// The events of `initial_state`; of two with the same type and state key the later one.
+pub(super) fn initial_state(request: &Request) -> Result<Vec<Draft>, Error> {
+    let mut initial: Vec<Draft> = Vec::new();
+    for raw in &request.initial_state {
+        let bad = |error: serde_json::Error| Error::BadContent(format!("initial_state: {error}"));
+        let event: InitialState = serde_json::from_str(raw.json().get()).map_err(bad)?;
+        let content = build::content_from_json(&event.content)?;
+        state_rules::check_content(&event.event_type, &event.state_key, &content)?;
+        if let StateEventType::RoomCreate | StateEventType::RoomMember = event.event_type {
+            let message = format!("initial_state holds no {}", event.event_type);
+            return Err(Error::Invalid(message));
+        }
+        let draft = Draft::state(event.event_type, event.state_key, content);
+        initial.retain(|known| {
+            known.event_type != draft.event_type || known.state_key != draft.state_key
+        });
+        initial.push(draft);
+    }
+    Ok(initial)
 }
 
 fn draft(event_type: StateEventType, content: &serde_json::Value) -> Result<Draft, Error> {

@@ -48,7 +48,7 @@ impl Rooms {
     ///
     /// # Errors
     /// [`Error::UnsupportedVersion`]; [`Error::NotJoined`]; [`Error::Forbidden`] for members who
-    /// may not send `m.room.tombstone`.
+    /// may not send `m.room.tombstone`; [`Error::Denied`] where the policy says so.
     pub async fn upgrade(
         &self,
         actor: &Actor,
@@ -62,6 +62,8 @@ impl Rooms {
         let old = self.joined_room(room_id, &actor.user_id).await?;
         let head = old.head();
         require_tombstone(head.room(), actor)?;
+        self.ask_to_upgrade(actor, head.room(), additional_creators)
+            .await?;
         let is_published = self.is_published(room_id).await?;
         let creators: Vec<_> = if rules.authorization.additional_room_creators {
             let others = additional_creators.iter();
@@ -119,7 +121,8 @@ impl Rooms {
                 let event_type = StateEventType::RoomPowerLevels;
                 drafts.push(Draft::state(event_type, "", closed));
             }
-            let planned = drafts.into_iter().map(|draft| Planned::by(actor, draft));
+            let planned = drafts.into_iter();
+            let planned = planned.map(|draft| Planned::by(actor, draft).decided());
             Ok(planned.collect())
         };
         self.update(old, actor, None, plan).await.map(drop)

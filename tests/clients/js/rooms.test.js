@@ -232,7 +232,12 @@ story("only moderators change the room", async (cast) => {
         () => paul.device.client.getRoom(roomId).getMember(paul.userId).powerLevel === 50,
     );
     await paul.device.client.setRoomName(roomId, "Télégraphe");
-    await paul.device.client.setRoomTopic(roomId, "De tour en tour");
+    // Tchap's rooms leave the topic to those who lead them.
+    await assert.rejects(
+        paul.device.client.setRoomTopic(roomId, "À moi"),
+        refusal(403, "M_FORBIDDEN"),
+    );
+    await marie.device.client.setRoomTopic(roomId, "De tour en tour");
     await marie.device.sees(
         "the new name",
         () => marie.device.client.getRoom(roomId).name === "Télégraphe",

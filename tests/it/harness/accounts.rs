@@ -187,6 +187,7 @@ impl AccountsSite {
         Rooms::new(
             settings,
             self.store.clone(),
+            Arc::clone(&self.policy),
             SigningKey::from_seed("a_key", Zeroizing::new(random.bytes())).unwrap(),
             self.clock.clone(),
             random,

@@ -89,10 +89,7 @@ async fn tokens_end_with_time_and_with_the_account() {
     let user_id = ruma::UserId::parse(&other.user_id).unwrap();
     let accounts = town.server.app.accounts();
     accounts.deactivate_user(&user_id, false).await.unwrap();
-    again
-        .get(account)
-        .await
-        .expect_error(401, "M_UNAUTHORIZED");
+    again.get(account).await.expect_error(401, "M_UNAUTHORIZED");
 }
 
 #[tokio::test]

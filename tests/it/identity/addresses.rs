@@ -32,7 +32,10 @@ async fn lk_05_lk_06_the_public_twin_hides_the_server_from_outside() {
             "127.0.0.0/8",
             json!({ "hs": "twin.example.org", "shadow_hs": "example.org", "invited": false }),
         ),
-        ("10.0.0.0/8", json!({ "hs": "example.org", "invited": false })),
+        (
+            "10.0.0.0/8",
+            json!({ "hs": "example.org", "invited": false }),
+        ),
     ] {
         let server = crate::harness::server::TestServer::start(
             crate::harness::server::TestOptions::with(&merge(network)),
@@ -88,7 +91,11 @@ async fn lk_10_lk_11_lk_12_odd_addresses() {
     let client = town.server.client();
     let found = info(&client, "medium=msisdn&address=33123456789").await;
     assert_eq!(found.expect_ok(), json!({}));
-    let found = info(&client, "medium=email&address=a%40evil.com%40elysee.gouv.fr").await;
+    let found = info(
+        &client,
+        "medium=email&address=a%40evil.com%40elysee.gouv.fr",
+    )
+    .await;
     found.expect_error(400, "M_INVALID_PARAM");
     let lower = info(&client, "medium=email&address=x%40culture.gouv.fr").await;
     let upper = info(&client, "medium=email&address=X%40Culture.GOUV.fr").await;

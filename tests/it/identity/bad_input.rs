@@ -120,7 +120,14 @@ async fn odd_questions_are_answered() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let identity = town.identity(&agent).await;
-    let odd = ["", "%00", "%ff", "a%20b", "%F0%9F%90%8C", &"a".repeat(5_000)];
+    let odd = [
+        "",
+        "%00",
+        "%ff",
+        "a%20b",
+        "%F0%9F%90%8C",
+        &"a".repeat(5_000),
+    ];
     for odd in odd {
         for path in [
             format!("/_matrix/identity/v2/pubkey/isvalid?public_key={odd}"),
@@ -135,13 +142,14 @@ async fn odd_questions_are_answered() {
             let answer = identity.get(&path).await;
             assert!(answer.status < 500, "{path}: {}", answer.text);
         }
-        let path = format!(
-            "/_matrix/identity/api/v1/internal-info?medium=email&address={odd}"
-        );
+        let path = format!("/_matrix/identity/api/v1/internal-info?medium=email&address={odd}");
         let answer = town.internal().get(&path).await;
         assert!(answer.status < 500, "{path}: {}", answer.text);
     }
-    for body in [json!({}), json!({ "medium": "email", "address": "a", "mxid": "a" })] {
+    for body in [
+        json!({}),
+        json!({ "medium": "email", "address": "a", "mxid": "a" }),
+    ] {
         for path in ["bind", "unbind"] {
             let path = format!("/_matrix/identity/internal/{path}");
             let answer = town.internal().post(&path, &body).await;

@@ -131,10 +131,7 @@ async fn a_stored_invitation_lets_its_address_register_and_needs_its_event() {
     }
     assert_eq!(town.internal_info(OUTSIDER).await["invited"], false);
     let stored = identity
-        .post(
-            "/_matrix/identity/v2/store-invite",
-            &body(&agent.user_id),
-        )
+        .post("/_matrix/identity/v2/store-invite", &body(&agent.user_id))
         .await
         .expect_ok();
     assert_eq!(stored["display_name"], "ker...@exa...");

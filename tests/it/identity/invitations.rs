@@ -177,10 +177,7 @@ async fn in_06_reg_13_a_withdrawn_invitation_lets_nobody_register() {
     let answer = town.complete(&session, &sid).await.expect_ok();
     let mut guest = town.server.client();
     guest.take_session(&answer);
-    assert_eq!(
-        invites(&guest).await,
-        [(other, agent.user_id.clone())]
-    );
+    assert_eq!(invites(&guest).await, [(other, agent.user_id.clone())]);
 }
 
 #[tokio::test]

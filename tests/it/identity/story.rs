@@ -28,7 +28,10 @@ async fn in_01_in_02_reg_04_ro_01_an_outsider_is_invited_by_mail_registers_and_j
     assert_eq!(token.len(), 128);
     assert_eq!(content["display_name"], "ker...@exa...");
     assert_eq!(content["public_keys"].as_array().unwrap().len(), 2);
-    assert_eq!(content["public_keys"][0]["public_key"], content["public_key"]);
+    assert_eq!(
+        content["public_keys"][0]["public_key"],
+        content["public_key"]
+    );
 
     // The mail names who invites and the address to register with, and leads to the web client.
     let mail = town.mails.wait_for_words(outsider, "#/register?").await;
@@ -54,7 +57,10 @@ async fn in_01_in_02_reg_04_ro_01_an_outsider_is_invited_by_mail_registers_and_j
     let signed = &member["third_party_invite"]["signed"];
     assert_eq!(signed["token"], token.as_str());
     assert_eq!(signed["mxid"], guest.user_id.as_str());
-    assert_eq!(member["third_party_invite"]["display_name"], "ker...@exa...");
+    assert_eq!(
+        member["third_party_invite"]["display_name"],
+        "ker...@exa..."
+    );
     // the first room is no direct chat.
     assert!(member.get("is_direct").is_none(), "{member}");
     guest.join(&room_id).await.expect_ok();

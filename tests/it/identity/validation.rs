@@ -57,9 +57,8 @@ async fn an_address_is_proved_and_bound() {
 
     let mail = town.mails.wait_for_words(address, "submitToken").await;
     let token = query(&mail.first_link(), "token");
-    let submit = |token: &str, secret: &str| {
-        json!({ "sid": sid, "client_secret": secret, "token": token })
-    };
+    let submit =
+        |token: &str, secret: &str| json!({ "sid": sid, "client_secret": secret, "token": token });
     identity
         .post(SUBMIT, &submit("wrong", SECRET))
         .await
@@ -88,12 +87,13 @@ async fn an_address_is_proved_and_bound() {
     assert_eq!(bound["address"], address);
     assert!(bound["not_after"].as_i64() > bound["not_before"].as_i64());
     assert!(bound["signatures"]["example.org"].is_object());
-    assert_eq!(found(&agent, address).await, json!({ "mxid": agent.user_id }));
+    assert_eq!(
+        found(&agent, address).await,
+        json!({ "mxid": agent.user_id })
+    );
 
     // It is his now, and nobody else's.
-    let unbind = |mxid: &str, address: &str| {
-        json!({ "mxid": mxid, "threepid": { "medium": "email", "address": address } })
-    };
+    let unbind = |mxid: &str, address: &str| json!({ "mxid": mxid, "threepid": { "medium": "email", "address": address } });
     let unbind_path = "/_matrix/identity/v2/3pid/unbind";
     let anne = town.register("anne.martin@justice.gouv.fr").await;
     let other = town.identity(&anne).await;
@@ -154,10 +154,7 @@ async fn sessions_end_and_telephones_are_not_served() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let identity = town.identity(&agent).await;
-    let sid = ask(&identity, "j.dupont@culture.gouv.fr")
-        .await
-        .expect_ok()["sid"]
-        .clone();
+    let sid = ask(&identity, "j.dupont@culture.gouv.fr").await.expect_ok()["sid"].clone();
     let sid = sid.as_str().unwrap();
     // A form is as good as JSON.
     let http = reqwest::Client::new();

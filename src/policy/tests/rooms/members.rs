@@ -228,19 +228,7 @@ fn the_open_profile_has_no_rules_for_rooms() {
         invite,
         false,
     ));
-    let listed = open.rooms().may_list_published(None);
+    let room = State::direct().room();
+    let listed = open.rooms().may_publish(&room, Standing::Agent);
     assert_eq!(listed.rule(), OPEN);
-    ok(open
-        .rooms()
-        .may_publish(&State::direct().room(), Standing::Agent));
-}
-
-#[test]
-fn ro_09_externals_and_strangers_see_no_directory() {
-    let policy = policy();
-    let rooms = policy.rooms();
-    ok(rooms.may_list_published(Some(Standing::Agent)));
-    ok(rooms.may_list_published(Some(Standing::Exempt)));
-    refused(rooms.may_list_published(Some(Standing::External)), "RO-09");
-    refused(rooms.may_list_published(None), "RO-09");
 }

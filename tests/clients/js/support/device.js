@@ -124,9 +124,19 @@ export class Device {
         return (await this.client.sendTextMessage(roomId, text)).event_id;
     }
 
-    /** Makes a room, and waits until it is there. */
+    /**
+     * Makes a room, and waits until it is there. These devices do not encrypt: a private room is
+     * one without encryption, as its creator may choose.
+     */
     async open(options) {
-        const { room_id: roomId } = await this.client.createRoom(options);
+        const { initial_state: initial = [], ...rest } = options;
+        const plain = {
+            type: "im.vector.room.access_rules",
+            state_key: "",
+            content: { rule: "restricted", force_unencrypted_at_creation: true },
+        };
+        const initialState = options.preset === "private_chat" ? [...initial, plain] : initial;
+        const { room_id: roomId } = await this.client.createRoom({ ...rest, initial_state: initialState });
         await this.seesMembership(roomId, "join");
         return roomId;
     }

@@ -76,7 +76,8 @@ impl Site {
                 .ok()
                 .and_then(|body: Value| Some(body.get("errcode")?.is_string()));
             let stepwise = status == StatusCode::UNAUTHORIZED && text.contains("\"flows\"");
-            let page = request.path.contains("submit_token") || request.path.contains("submitToken");
+            let page =
+                request.path.contains("submit_token") || request.path.contains("submitToken");
             let refused = errcode.unwrap_or(stepwise || page);
             assert!(refused, "{status} {text:?}: {}", what());
         }

@@ -1,0 +1,3 @@
+//! The rules of Tchap, as people and clients meet them.
+
+mod rooms;
