@@ -18,10 +18,13 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use zeroize::Zeroizing;
 
 use super::{Accounts, Error, check_device, interactive_auth::Passed};
-use crate::store::{
-    Conn, DeviceNid, Store, UserNid,
-    access_tokens::{self, NewToken, TokenHash},
-    devices::{self, Seen},
+use crate::{
+    policy::{Policy, rooms::Standing},
+    store::{
+        Conn, DeviceNid, Store, UserNid,
+        access_tokens::{self, NewToken, TokenHash},
+        devices::{self, Seen},
+    },
 };
 
 /// How many sessions a process remembers.
@@ -77,6 +80,11 @@ impl Requester {
     /// Whether the user registered as an external guest.
     pub fn is_external(&self) -> bool {
         self.session.is_external
+    }
+
+    /// Who the user is to the rules.
+    pub fn standing(&self, policy: &Policy) -> Standing {
+        policy.standing(self.user_id(), self.is_external(), self.is_admin())
     }
 
     /// What names the session, without being its token.

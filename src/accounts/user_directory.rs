@@ -60,8 +60,8 @@ impl Accounts {
             return Err(Error::InvalidParam("the search term has a NUL"));
         }
         let policy = self.0.policy.load();
-        let external = policy.is_external(requester.user_id(), requester.is_external());
-        let may_search = policy.may_search_people(external).is_allowed();
+        let standing = requester.standing(&policy);
+        let may_search = policy.may_search_people(standing).is_allowed();
         let by_address = policy.finds_by_address();
         drop(policy);
         if !may_search {
@@ -92,13 +92,8 @@ impl Accounts {
     /// Whether somebody may list the public rooms (RO-09). `None`: somebody without an account.
     pub fn may_list_rooms(&self, requester: Option<&Requester>) -> bool {
         let policy = self.0.policy.load();
-        match requester {
-            None => policy.lists_rooms_to_strangers(),
-            Some(requester) => {
-                let external = policy.is_external(requester.user_id(), requester.is_external());
-                policy.may_list_rooms(external).is_allowed()
-            }
-        }
+        let standing = requester.map(|requester| requester.standing(&policy));
+        policy.rooms().may_list_published(standing).is_allowed()
     }
 
     /// The owner of an address: anybody whose account is open, also who is hidden or has expired.

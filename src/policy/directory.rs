@@ -1,6 +1,6 @@
-//! Who may look for people and rooms (tchap.md, 3 and 6.1).
+//! Who may look for people (tchap.md, 3 and 6.1).
 
-use super::{Decision, Message, OPEN, Policy, Violation, ViolationKind};
+use super::{Decision, Message, OPEN, Policy, Violation, ViolationKind, rooms::Standing};
 
 const EXTERNAL: Message = Message::fixed(
     "Les invités externes ne peuvent pas consulter l’annuaire.",
@@ -10,35 +10,23 @@ const EXTERNAL: Message = Message::fixed(
 impl Policy {
     /// Whether somebody may look for people by name or address (UD-07, RO-10). Clients are shown
     /// an empty result where not.
-    pub fn may_search_people(&self, external: bool) -> Decision {
-        self.may_look_into_directory("RO-10", external)
-    }
-
-    /// Whether somebody may list the public rooms (RO-09). Clients are shown an empty list where
-    /// not.
-    pub fn may_list_rooms(&self, external: bool) -> Decision {
-        self.may_look_into_directory("RO-09", external)
-    }
-
-    /// Whether the public rooms are listed to people without an account.
-    pub fn lists_rooms_to_strangers(&self) -> bool {
-        self.is_open()
+    pub fn may_search_people(&self, standing: Standing) -> Decision {
+        const RULE: &str = "RO-10";
+        if self.is_open() {
+            return Decision::Allow { rule: OPEN };
+        }
+        match standing {
+            Standing::Agent | Standing::Exempt => Decision::Allow { rule: RULE },
+            Standing::External => {
+                let kind = ViolationKind::Forbidden;
+                Decision::Deny(Violation::new(RULE, kind, "external_user", EXTERNAL))
+            }
+        }
     }
 
     /// Whether people are found by their whole e-mail address, also those who cannot be found by
     /// name (UD-02, UD-03, UD-05).
     pub fn finds_by_address(&self) -> bool {
         !self.is_open()
-    }
-
-    fn may_look_into_directory(&self, rule: &'static str, external: bool) -> Decision {
-        if self.is_open() {
-            Decision::Allow { rule: OPEN }
-        } else if external {
-            let kind = ViolationKind::Forbidden;
-            Decision::Deny(Violation::new(rule, kind, "external_user", EXTERNAL))
-        } else {
-            Decision::Allow { rule }
-        }
     }
 }

@@ -13,7 +13,7 @@
 //! | [`Policy::is_external_address`] | registration, to set the account's flag |
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
-//! | [`Policy::may_search_people`], [`Policy::may_list_rooms`] | the directories of people and rooms |
+//! | [`Policy::may_search_people`] | the directory of people |
 //! | [`Policy::invite_is_pending`], [`Policy::shown_address`], [`Policy::lookup_limit`] | the identity service |
 //! | [`Policy::invited_address`], [`Policy::may_invite_address`] | invitations by e-mail |
 //! | [`Policy::is_own_identity_server`] | the same, for the identity server that clients name |

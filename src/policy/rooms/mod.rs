@@ -352,6 +352,18 @@ impl<'p> RoomPolicy<'p> {
         Decision::Allow { rule: "UP-01" }
     }
 
+    /// Whether somebody may see the rooms of the directory (RO-09); `None` is somebody who does not
+    /// say who they are.
+    pub fn may_list_published(&self, standing: Option<Standing>) -> Decision {
+        if self.0.is_open() {
+            return Decision::Allow { rule: OPEN };
+        }
+        match standing {
+            Some(Standing::Agent | Standing::Exempt) => Decision::Allow { rule: "RO-09" },
+            Some(Standing::External) | None => Decision::Deny(EXTERNAL_USER.forbids("RO-09")),
+        }
+    }
+
     /// Whether users of one server may invite users of another here, as the restrictions of this
     /// server say: for invites that come from elsewhere (DRC-13).
     pub fn may_be_invited_by(self, sender: &UserId, target: &UserId) -> Decision {
