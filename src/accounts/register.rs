@@ -23,8 +23,7 @@ use crate::{
         accounts::{self, NewAccount},
         identity,
         interactive_auth::Results,
-        invitations,
-        profiles, registration_tokens,
+        invitations, profiles, registration_tokens,
         threepids::{self, Purpose},
         users,
     },
@@ -300,7 +299,10 @@ impl Accounts {
             let mut conn = self.0.store.conn().await?;
             let now = self.0.clock.now_i64();
             let invited = invitations::exists_pending(&mut conn, address.as_str(), now).await?;
-            (identity::find_bound(&mut conn, address.as_str()).await?, invited)
+            (
+                identity::find_bound(&mut conn, address.as_str()).await?,
+                invited,
+            )
         };
         // LK-07. An account of this server's does not count: that it is taken is told elsewhere,
         // or not at all.

@@ -10,9 +10,7 @@ use crate::{
     accounts::Accounts,
     policy::EmailAddress,
     store::{
-        Store,
-        access_tokens::TokenHash,
-        accounts, identity, invitations,
+        Store, access_tokens::TokenHash, accounts, identity, invitations,
         threepids::ValidationState,
     },
 };
@@ -150,7 +148,11 @@ impl Identity {
     /// [`Error::NotYours`] where the user's server is not the address's; [`Error::InUse`].
     pub async fn bind_internal(&self, address: &str, user_id: &UserId) -> Result<(), Error> {
         let parsed = parse(address)?;
-        let info = self.0.policy.load().address_info(&parsed, None, None, false);
+        let info = self
+            .0
+            .policy
+            .load()
+            .address_info(&parsed, None, None, false);
         let server = user_id.server_name();
         let belongs = [info.hs, info.shadow_hs]
             .iter()

@@ -142,7 +142,8 @@ impl Identity {
         let mut addresses = Vec::new();
         for invite in std::mem::take(&mut request.invite_3pid) {
             self.require_own(&policy, &invite.id_server)?;
-            let address = policy.invited_address(&facts, invite.medium.as_str(), &invite.address)?;
+            let address =
+                policy.invited_address(&facts, invite.medium.as_str(), &invite.address)?;
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -164,7 +165,10 @@ impl Identity {
                 continue;
             }
             policy.may_invite_address(&facts, address).into_result()?;
-            invites.push(self.prepare(&policy, &inviter.actor, &room, address).await?);
+            invites.push(
+                self.prepare(&policy, &inviter.actor, &room, address)
+                    .await?,
+            );
         }
         let rooms = &self.0.rooms;
         let room_id = rooms
@@ -336,7 +340,10 @@ impl Identity {
                 valid_for: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
             };
             let mailer = &self.0.mailer;
-            match mailer.send_invitation(&mail.address, &invitation, None).await {
+            match mailer
+                .send_invitation(&mail.address, &invitation, None)
+                .await
+            {
                 Ok(()) => done.push(mail.token),
                 // No later attempt would be better.
                 Err(error @ MailError::Invalid(_)) => {

@@ -98,11 +98,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error::Denied`] for what is no address (LK-11).
-    pub async fn info(
-        &self,
-        address: &str,
-        client: Option<IpAddr>,
-    ) -> Result<AddressInfo, Error> {
+    pub async fn info(&self, address: &str, client: Option<IpAddr>) -> Result<AddressInfo, Error> {
         let address = parse(address)?;
         let mut conn = self.0.store.conn().await?;
         let bound = bindings_store::find_bound(&mut conn, address.as_str()).await?;

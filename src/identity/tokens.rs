@@ -122,9 +122,11 @@ impl Identity {
     /// Writes down which documents somebody accepted. Addresses that are none of ours are not kept.
     pub async fn accept_terms(&self, holder: &Holder, urls: &[String]) -> Result<(), Error> {
         let known = |url: &&String| {
-            self.terms()
-                .iter()
-                .any(|terms| [&terms.url_fr, &terms.url_en].iter().any(|own| own.as_str() == **url))
+            self.terms().iter().any(|terms| {
+                [&terms.url_fr, &terms.url_en]
+                    .iter()
+                    .any(|own| own.as_str() == **url)
+            })
         };
         let urls: Vec<String> = urls.iter().filter(known).cloned().collect();
         if urls.is_empty() {

@@ -456,7 +456,10 @@ pub async fn look_up(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.hash, row.user_id)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.hash, row.user_id))
+        .collect())
 }
 
 fn user_id(text: &str) -> Result<OwnedUserId, StoreError> {

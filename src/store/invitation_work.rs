@@ -103,11 +103,7 @@ pub async fn claim_due(
 }
 
 /// Writes down what became of an invitation whose invite was due.
-pub async fn settle(
-    conn: &mut PgConnection,
-    token: &str,
-    state: State,
-) -> Result<(), StoreError> {
+pub async fn settle(conn: &mut PgConnection, token: &str, state: State) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         UPDATE third_party_invitations
@@ -215,4 +211,3 @@ pub async fn mails_done(conn: &mut PgConnection, tokens: &[String]) -> Result<()
     .await?;
     Ok(())
 }
-

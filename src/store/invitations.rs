@@ -136,8 +136,12 @@ pub async fn insert_all(
         &texts(new, |new| &new.ephemeral_public_key) as &[&str],
         &texts(new, |new| &new.inviter_name) as &[&str],
         &room_names as &[Option<&str>],
-        &new.iter().map(|(_, new)| new.created_ms).collect::<Vec<_>>(),
-        &new.iter().map(|(_, new)| new.expires_ms).collect::<Vec<_>>(),
+        &new.iter()
+            .map(|(_, new)| new.created_ms)
+            .collect::<Vec<_>>(),
+        &new.iter()
+            .map(|(_, new)| new.expires_ms)
+            .collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

@@ -16,17 +16,15 @@ use serde_json::{Value, json};
 
 use super::raw::require_self;
 use crate::http::{
-    ApiError, AppState, Authenticate as _, Kind, RouterExt as _, Ruma, identity::request::{Parameters, admitted},
+    ApiError, AppState, Authenticate as _, Kind, RouterExt as _, Ruma,
+    identity::request::{Parameters, admitted},
 };
 
 /// Every endpoint of this file.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .endpoint(openid_token)
-        .route(
-            "/_matrix/client/unstable/account/3pid/lookup",
-            get(look_up),
-        )
+        .route("/_matrix/client/unstable/account/3pid/lookup", get(look_up))
         .route(
             "/_matrix/client/unstable/account/3pid/bulk_lookup",
             post(look_up_many),
@@ -49,10 +47,7 @@ async fn openid_token(
 }
 
 /// `GET /_matrix/client/unstable/account/3pid/lookup`.
-async fn look_up(
-    State(state): State<AppState>,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
+async fn look_up(State(state): State<AppState>, request: Request) -> Result<Json<Value>, ApiError> {
     let wanted = Parameters::of_query(request.uri());
     admit(&state, request).await?;
     let (medium, address) = (wanted.text("medium")?, wanted.text("address")?);

@@ -22,10 +22,8 @@ impl From<Error> for ApiError {
             Error::InvalidParam(_) => Self::invalid_param(message),
             Error::InvalidPepper => Self::new(BAD_REQUEST, "M_INVALID_PEPPER", message),
             Error::TooManyAddresses => Self::new(BAD_REQUEST, ErrorCode::TooLarge, message),
-            Error::InUse { owner } => {
-                Self::new(BAD_REQUEST, ErrorCode::ThreepidInUse, message)
-                    .with("mxid", owner.to_string())
-            }
+            Error::InUse { owner } => Self::new(BAD_REQUEST, ErrorCode::ThreepidInUse, message)
+                .with("mxid", owner.to_string()),
             Error::NoSession => Self::new(StatusCode::NOT_FOUND, "M_NO_VALID_SESSION", message),
             Error::SessionExpired => Self::new(BAD_REQUEST, "M_SESSION_EXPIRED", message),
             Error::NotValidated => Self::new(BAD_REQUEST, "M_SESSION_NOT_VALIDATED", message),

@@ -27,25 +27,23 @@ pub(super) fn internal_routes() -> Router<AppState> {
 }
 
 /// `GET /_matrix/identity/api/v1/info`, asked by clients before anybody is logged in.
-async fn info(
-    State(state): State<AppState>,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
+async fn info(State(state): State<AppState>, request: Request) -> Result<Json<Value>, ApiError> {
     let parameters = Parameters::of_query(request.uri());
     let client = ClientAddress::of(request.extensions());
     state.limits.check_address(Kind::AddressLookup, client)?;
     let info = find(&state, &parameters, Some(client)).await?;
-    Ok(Json(info.map_or_else(|| json!({}), |info| json!(info.public()))))
+    Ok(Json(
+        info.map_or_else(|| json!({}), |info| json!(info.public())),
+    ))
 }
 
 /// `GET /_matrix/identity/api/v1/internal-info`, asked by the servers of the same deployment.
 async fn internal_info(State(state): State<AppState>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let parameters = Parameters::of_query(&uri);
     let info = find(&state, &parameters, None).await?;
-    Ok(Json(info.map_or_else(
-        || json!({}),
-        |info| json!(info.internal()),
-    )))
+    Ok(Json(
+        info.map_or_else(|| json!({}), |info| json!(info.internal())),
+    ))
 }
 
 /// `None`: the medium is not e-mail, and nothing is known of it (LK-10).

@@ -3,10 +3,7 @@
 
 use axum::extract::Request;
 use http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE};
-use ruma::{
-    OwnedUserId, UserId,
-    api::auth_scheme::extract_bearer_or_query_token,
-};
+use ruma::{OwnedUserId, UserId, api::auth_scheme::extract_bearer_or_query_token};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -78,14 +75,18 @@ pub(in crate::http) struct Parameters(Map<String, Value>);
 
 impl Parameters {
     /// Reads them.
-    pub(in crate::http) async fn read(state: &AppState, request: Request) -> Result<Self, ApiError> {
+    pub(in crate::http) async fn read(
+        state: &AppState,
+        request: Request,
+    ) -> Result<Self, ApiError> {
         let is_form = is_form(request.headers());
         let settings = &state.settings;
         let (limit, time) = (settings.max_body_bytes, settings.body_timeout);
         let bytes = read_json(request.into_body(), limit, time).await?;
         if is_form {
             let pairs = form_urlencoded::parse(&bytes);
-            let fields = pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into())));
+            let fields =
+                pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into())));
             return Ok(Self(fields.collect()));
         }
         match serde_json::from_slice(&bytes) {
@@ -141,7 +142,10 @@ impl Parameters {
     /// A list of anything.
     pub(in crate::http) fn list(&self, name: &str) -> Result<&[Value], ApiError> {
         let value = self.0.get(name).ok_or_else(|| missing(name))?;
-        value.as_array().map(Vec::as_slice).ok_or_else(|| invalid(name))
+        value
+            .as_array()
+            .map(Vec::as_slice)
+            .ok_or_else(|| invalid(name))
     }
 
     /// A user id.
@@ -158,7 +162,9 @@ impl Parameters {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(FORM))
 }
 

@@ -4,7 +4,8 @@
 //! belongs to somebody already becomes an ordinary invite, to which the rules of members apply.
 
 use crate::policy::{
-    AddressError, AddressInfo, Decision, EmailAddress, Message, OPEN, Policy, Violation, ViolationKind,
+    AddressError, AddressInfo, Decision, EmailAddress, Message, OPEN, Policy, Violation,
+    ViolationKind,
 };
 
 /// What the rules of `m.room.third_party_invite` depend on.

@@ -2,11 +2,15 @@
 //!
 //! Client-server API v1.19, `POST /rooms/{roomId}/leave` and `POST /rooms/{roomId}/forget`.
 
-use ruma::{RoomId, events::room::member::MembershipState};
+use ruma::{
+    RoomId,
+    events::{StateEventType, room::member::MembershipState},
+};
 
 use super::MemberContent;
 use crate::{
-    event::Room,
+    event::{Draft, Room},
+    policy::rooms::People,
     rooms::{Actor, Error, Planned, Rooms},
 };
 
@@ -23,6 +27,39 @@ impl Rooms {
         room_id: &RoomId,
         reason: Option<&str>,
     ) -> Result<(), Error> {
+        let heirs = self.heirs(actor, room_id).await?;
+        match self.leave_to(actor, room_id, reason, heirs.as_ref()).await {
+            // A leave is never refused because of what should go before it.
+            Err(Error::Forbidden(_) | Error::Event(_) | Error::Denied(_)) if heirs.is_some() => {
+                self.leave_to(actor, room_id, reason, None).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Who could lead a room after its last administrator, as far as the policy wants to know;
+    /// `None`: nobody needs to be found.
+    async fn heirs(&self, actor: &Actor, room_id: &RoomId) -> Result<Option<People>, Error> {
+        let Some(room) = self.find_room(room_id).await? else {
+            return Ok(None);
+        };
+        let (head, policy) = (room.head(), self.policy());
+        let needs = policy.rooms().succession_needs(head.room(), &actor.user_id);
+        match needs {
+            Some(users) => Ok(Some(self.people(&policy, &users).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Leaves a room, after its lead was given to `heirs` where the policy says so (tchap.md, 10.3).
+    async fn leave_to(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        reason: Option<&str>,
+        heirs: Option<&People>,
+    ) -> Result<(), Error> {
+        let policy = self.policy();
         let plan = |room: &Room| {
             let member = room.member(&actor.user_id).ok_or(Error::NotJoined)?;
             match member.pdu.membership() {
@@ -33,7 +70,16 @@ impl Rooms {
                         reason,
                         ..MemberContent::new(MembershipState::Leave)
                     };
-                    Ok(vec![Planned::by(actor, content.draft(&actor.user_id)?)])
+                    let succession = heirs.and_then(|heirs| {
+                        let rooms = policy.rooms();
+                        rooms.succession(room, &actor.user_id, heirs)
+                    });
+                    let levels = succession.map(|succession| {
+                        let event_type = StateEventType::RoomPowerLevels;
+                        Planned::by(actor, Draft::state(event_type, "", succession.levels))
+                    });
+                    let leave = Planned::by(actor, content.draft(&actor.user_id)?);
+                    Ok(levels.into_iter().chain([leave]).collect())
                 }
             }
         };

@@ -13,6 +13,7 @@ use crate::harness::{
 mod create;
 mod directory;
 mod directs;
+mod last_admin;
 mod links;
 mod members;
 mod restrictions;
