@@ -36,8 +36,8 @@ use ruma::api::{
 use serde_json::error::Category;
 
 use super::{
-    AppState, auth::Authenticate, body, error::ApiError, html::asked_language, peer::ClientAddress,
-    rate_limit::Kind,
+    AppState, auth::Authenticate, body, error::ApiError, html::asked_language,
+    old_clients, peer::ClientAddress, rate_limit::Kind,
 };
 use crate::{language::Language, store::UserNid};
 
@@ -247,7 +247,8 @@ where
         path,
         client,
     } = open(state, request).await?;
-    tracing::Span::current().record("endpoint", name(std::any::type_name::<R>()));
+    let name = name(std::any::type_name::<R>());
+    tracing::Span::current().record("endpoint", name);
     let sender = match admit::<R>(state, &head, &client).await {
         Ok(sender) => sender,
         Err(error) => {
@@ -256,6 +257,7 @@ where
         }
     };
     let bytes = read(state, body).await?;
+    let bytes = old_clients::complete(name, bytes);
     let path: Vec<&str> = path.iter().map(|(_, value)| value).collect();
     let request = head.map(|()| bytes.as_ref());
     let body = convert(request, &path)?;

@@ -18,6 +18,7 @@ mod html;
 mod identity;
 mod layers;
 pub mod metrics;
+mod old_clients;
 mod peer;
 pub mod rate_limit;
 pub mod server;

@@ -34,6 +34,9 @@ const TOKEN_LENGTH: usize = 128;
 /// How long whoever hands a mail over has it alone.
 const MAIL_LEASE: Duration = Duration::from_mins(2);
 
+/// What mails count in.
+const DAY: Duration = Duration::from_hours(24);
+
 /// How many mails are handed over in one round of work.
 const MAILS_AT_ONCE: i64 = 64;
 
@@ -332,12 +335,13 @@ impl Identity {
         };
         let mut done = Vec::new();
         for mail in due {
-            let left = mail.expires_ms.saturating_sub(now);
+            let left = u64::try_from(mail.expires_ms.saturating_sub(now)).unwrap_or(0);
+            let days = Duration::from_millis(left).as_secs().div_ceil(DAY.as_secs());
             let invitation = Invitation {
                 inviter: &mail.inviter_name,
                 room_name: mail.room_name.as_deref(),
                 link: &self.link(&mail.address),
-                valid_for: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
+                valid_for: Duration::from_secs(days.saturating_mul(DAY.as_secs())),
             };
             let mailer = &self.0.mailer;
             match mailer

@@ -22,6 +22,9 @@ const ROTATION: Duration = Duration::from_hours(24 * 7);
 /// How long a pepper waits before old addresses are hashed with it: longer than any transaction.
 const SETTLING: Duration = Duration::from_mins(5);
 
+/// The longest time between two rounds of work.
+const CLEAN_UP: Duration = Duration::from_mins(10);
+
 /// How many addresses are hashed by one statement.
 const BATCH: i64 = 10_000;
 
@@ -42,7 +45,8 @@ impl Identity {
         let mut conn = self.0.store.conn().await?;
         let mut peppers = identity::peppers(&mut conn).await?;
         if peppers.iter().all(|pepper| !pepper.is_ready) {
-            // The first of all; addresses that come meanwhile are found by the next round of work.
+            // The first of all. Addresses that come at this very moment are hashed later, see
+            // [`Self::rotate_pepper`].
             let pepper = self.0.random.alphanumeric(PEPPER_LENGTH);
             let now = self.0.clock.now_i64();
             let number = identity::insert_pepper(&mut conn, &pepper, now).await?;
@@ -135,6 +139,11 @@ impl Identity {
                     drop(conn);
                     self.hash_all(newest.number).await?;
                 }
+            }
+            // Nobody wants to wait for the first one to settle.
+            [only] if !is_older(only, 2 * SETTLING + CLEAN_UP) => {
+                drop(conn);
+                self.hash_all(only.number).await?;
             }
             [newest, rest @ ..] => {
                 if let [before, _, ..] = rest {

@@ -40,7 +40,7 @@ async fn in_09_an_address_that_somebody_got_meanwhile_is_invited_directly() {
     // Again: nothing more comes of it.
     sibling.app.identity().work().await.unwrap();
     town.server.app.identity().work().await.unwrap();
-    guest.join(&room_id).await.expect_ok();
+    elsewhere.join(&room_id).await.expect_ok();
     assert_eq!(invites(&elsewhere).await, []);
 
     // The identity service's own answer names the owner.
