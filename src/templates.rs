@@ -120,7 +120,7 @@ impl Templates {
         let templates = self
             .sources
             .iter()
-            .filter(|(name, _)| !name.ends_with(".css"));
+            .filter(|(name, _)| ending(name) != "css");
         for (name, source) in templates {
             let text = source.text.clone();
             if let Err(error) = self.environment.add_template_owned(*name, text) {
@@ -171,7 +171,7 @@ fn environment() -> Result<Environment<'static>, Error> {
     // Errors would otherwise carry the values, and with them the links.
     environment.set_debug(false);
     environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".html") {
+        if ending(name) == "html" {
             AutoEscape::Html
         } else {
             AutoEscape::None
@@ -210,6 +210,11 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// What a name has after its last dot.
+fn ending(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or_default()
 }
 
 fn read(file: &Path) -> Result<String, Fault> {

@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AppOptions, BadConfiguration,
     database::{self, Opened},
-    settings, signing_key,
+    mail, settings, signing_key,
 };
 use crate::{
     accounts::Accounts,
     audit::Audit,
     cluster::Cluster,
-    config::{self, Config},
+    config::Config,
     identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
-    mail::{Carrier, MailSettings, Mailer, SetupError, Writer},
+    mail::Mailer,
     policy::Policy,
     rooms::Rooms,
     store::{
@@ -73,8 +73,8 @@ impl Core {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         settings::prepare_data_folder(server)?;
         let key = signing_key::load_or_generate(&server.signing_key_file(), &options.random)?;
-        let mail = settings::mail(config);
-        let (writer, carrier) = mail_parts(&mail, server, options)?;
+        let writer = mail::writer(config, options)?;
+        let carrier = mail::carrier(config, options)?;
         let metrics = Metrics::new()?;
 
         let lifecycle = options.lifecycle.clone();
@@ -89,7 +89,7 @@ impl Core {
         let mailer = Mailer::new(
             writer,
             carrier,
-            mail.timeout,
+            config.mail.timeout.get(),
             store.clone(),
             Arc::clone(&options.clock),
             options.random.clone(),
@@ -170,26 +170,6 @@ impl Core {
             cluster.stop().await;
         }
     }
-}
-
-/// Who writes mails, and who carries them: all of mails that can be set up without a database.
-fn mail_parts(
-    settings: &MailSettings,
-    server: &config::Server,
-    options: &AppOptions,
-) -> anyhow::Result<(Writer, Carrier)> {
-    let (clock, random) = (Arc::clone(&options.clock), options.random.clone());
-    let writer = Writer::new(settings, &server.name, clock, random.clone())
-        .map_err(|error| match error {
-            SetupError::Templates(faults) => {
-                BadConfiguration(settings::template_problems(&faults)).into()
-            }
-            error => anyhow::Error::new(error),
-        })
-        .context("mails cannot be written")?;
-    let carrier =
-        Carrier::new(settings, &server.name, random).context("mails cannot be carried")?;
-    Ok((writer, carrier))
 }
 
 /// Measures the journal.

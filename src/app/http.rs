@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use axum::Router;
 
-use super::{AppOptions, Core, readiness, settings};
+use super::{AppOptions, Core, mail, readiness, settings};
 use crate::{
     config::{Config, Listener, Surface},
     http::{
@@ -13,7 +12,6 @@ use crate::{
         development, email_links, router,
     },
     mail::Mailer,
-    pages::Pages,
     sync::Sync,
     telemetry::Metrics,
 };
@@ -25,7 +23,7 @@ pub(super) fn state(
     sync: Sync,
     options: &AppOptions,
 ) -> anyhow::Result<AppState> {
-    let pages = Pages::new(&config.mail.app_name).context("the pages cannot be set up")?;
+    let pages = mail::pages(config)?;
     let refused = core.metrics.rejected_by_limit.clone();
     let limits = RateLimits::observed(
         &settings::rate_limits(&config.limits),

@@ -12,6 +12,7 @@ mod database;
 mod http;
 mod jobs;
 mod listeners;
+pub mod mail;
 mod readiness;
 mod reload;
 mod settings;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::{
     accounts,
     audit::Target,
-    config::{self, AuditTarget, Config, HumanDuration, Problem, Profile},
+    config::{self, AuditTarget, Config, HumanDuration, Profile},
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
@@ -18,7 +18,6 @@ use crate::{
     mail::{self, MailSettings},
     policy::Policy,
     rooms,
-    templates::{Fault, Faults},
 };
 
 /// How long an answer about an address waits where it must not tell (REG-06), in milliseconds.
@@ -86,12 +85,6 @@ pub(super) fn mail(config: &Config) -> MailSettings {
         templates: config.server.templates_of("mail"),
         outbox: config.server.outbox_folder(),
     }
-}
-
-/// What is wrong with an operator's templates, as the configuration tells it.
-pub(super) fn template_problems(faults: &Faults) -> Vec<Problem> {
-    let problem = |fault: &Fault| Problem::new("server.templates", fault.to_string());
-    faults.0.iter().map(problem).collect()
 }
 
 /// Whom mails name for help: the page, or the first address.

@@ -10,9 +10,12 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::{Config, ConfigErrors, EXAMPLE, environment};
+use crate::{
+    app::mail::check_templates,
+    config::{Config, ConfigErrors, EXAMPLE, environment},
+};
 
-use super::{BAD_CONFIGURATION, CONFIG_VARIABLE, FAILURE, SUCCESS};
+use super::{BAD_CONFIGURATION, CONFIG_VARIABLE, FAILURE, SUCCESS, serve::failed};
 
 /// The commands on the configuration.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -55,10 +58,13 @@ pub fn run(
             Ok(SUCCESS)
         }
         ConfigCommand::Check { file } => match Config::load(Some(file), environment()) {
-            Ok(_) => {
-                writeln!(out, "{}: no problem found", file.display())?;
-                Ok(SUCCESS)
-            }
+            Ok(config) => match check_templates(&config) {
+                Ok(()) => {
+                    writeln!(out, "{}: no problem found", file.display())?;
+                    Ok(SUCCESS)
+                }
+                Err(error) => failed(&error, problems),
+            },
             Err(errors) => report(&errors, problems),
         },
         ConfigCommand::Reload(arguments) => {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod mail;
 pub mod policy;
 pub mod serve;
 pub mod user;
@@ -56,6 +57,9 @@ pub enum Command {
     /// Ask the policy.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Look at mails and pages, and try out whether mails can be sent.
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Make and change accounts.
     #[command(subcommand)]
     User(UserCommand),
@@ -167,6 +171,7 @@ where
         Ok(Command::Config(command)) => config::run(&command, out, problems),
         Ok(Command::Audit(command)) => audit::run(&command, out, problems),
         Ok(Command::Policy(command)) => policy::run(&command, out, problems),
+        Ok(Command::Mail(command)) => mail::run(&command, out, problems),
         Ok(Command::User(command)) => user::run(&command, out, problems),
         Err(answer) => {
             answer.print()?;

@@ -11,12 +11,12 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 
 use super::{AppState, error::ApiError, html};
 use crate::{
     mail::{Mailer, OutboxMail},
-    pages::{OutboxEntry, Pages},
+    pages::{OutboxEntry, Pages, Visitor},
 };
 
 /// Where the list of mails is.
@@ -28,23 +28,21 @@ pub fn routes(mailer: &Mailer) -> Router<AppState> {
         return Router::new();
     }
     let (listed, read) = (mailer.clone(), mailer.clone());
-    let list = async move |State(state): State<AppState>, headers: HeaderMap| {
-        list(&listed, &state.pages, &headers).await
+    let list = async move |State(state): State<AppState>, headers: HeaderMap, uri: Uri| {
+        list(&listed, &state.pages, html::visitor(&headers, &uri)).await
     };
-    let show =
-        async move |State(state): State<AppState>, Path(id): Path<String>, headers: HeaderMap| {
-            show(&read, &state.pages, &headers, &id).await
-        };
+    let show = async move |State(state): State<AppState>,
+                           Path(id): Path<String>,
+                           headers: HeaderMap,
+                           uri: Uri| {
+        show(&read, &state.pages, html::visitor(&headers, &uri), &id).await
+    };
     Router::new()
         .route(MAILS, get(list))
         .route(&format!("{MAILS}/{{id}}"), get(show))
 }
 
-async fn list(
-    mailer: &Mailer,
-    pages: &Arc<Pages>,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+async fn list(mailer: &Mailer, pages: &Arc<Pages>, visitor: Visitor) -> Result<Response, ApiError> {
     let mails = match mailer.outbox() {
         Some(outbox) => outbox.list().await?,
         None => Vec::new(),
@@ -52,24 +50,23 @@ async fn list(
     let links: Vec<String> = mails.iter().map(link).collect();
     let entries = mails.iter().zip(&links);
     let entries: Vec<OutboxEntry<'_>> = entries.map(|(mail, link)| entry(mail, link)).collect();
-    let page = pages.development_outbox(&entries, html::language(headers));
+    let page = pages.development_outbox(&entries, visitor);
     Ok(html::page(pages, page))
 }
 
 async fn show(
     mailer: &Mailer,
     pages: &Arc<Pages>,
-    headers: &HeaderMap,
+    visitor: Visitor,
     id: &str,
 ) -> Result<Response, ApiError> {
-    let language = html::language(headers);
     let mail = match mailer.outbox() {
         Some(outbox) => outbox.read(id).await?,
         None => None,
     };
     let page = match mail {
-        Some(mail) => pages.development_mail(&entry(&mail, &link(&mail)), MAILS, language),
-        None => pages.not_found(language),
+        Some(mail) => pages.development_mail(&entry(&mail, &link(&mail)), MAILS, visitor),
+        None => pages.not_found(visitor),
     };
     Ok(html::page(pages, page))
 }

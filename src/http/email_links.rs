@@ -11,17 +11,18 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::{
     AppState,
     error::ApiError,
-    html::{language, page, private},
+    html::{language, page, private, visitor},
 };
 use crate::{
     accounts::{Accounts, LinkSecrets},
-    pages::Pages,
+    language::Language,
+    pages::{Pages, Visitor},
     store::threepids::Purpose,
 };
 
@@ -38,23 +39,28 @@ pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
     let bound = Arc::clone(pages);
     let open = async move |State(accounts): State<Accounts>,
                            headers: HeaderMap,
+                           uri: Uri,
                            Query(link): Query<Link>| {
-        open_address(&accounts, &opened, &headers, Purpose::Registration, link).await
+        let visitor = visitor(&headers, &uri);
+        open_address(&accounts, &opened, visitor, Purpose::Registration, link).await
     };
     let open_bound = async move |State(accounts): State<Accounts>,
                                  headers: HeaderMap,
+                                 uri: Uri,
                                  Query(link): Query<Link>| {
-        open_address(&accounts, &bound, &headers, Purpose::Identity, link).await
+        let visitor = visitor(&headers, &uri);
+        open_address(&accounts, &bound, visitor, Purpose::Identity, link).await
     };
     let ask = async move |State(accounts): State<Accounts>,
                           headers: HeaderMap,
+                          uri: Uri,
                           Query(link): Query<Link>| {
-        ask_password(&accounts, &asked, &headers, link).await
+        ask_password(&accounts, &asked, visitor(&headers, &uri), link).await
     };
     let confirm = async move |State(accounts): State<Accounts>,
                               headers: HeaderMap,
                               Form(link): Form<Link>| {
-        confirm_password(&accounts, &confirmed, &headers, link).await
+        confirm_password(&accounts, &confirmed, language(&headers), link).await
     };
     Router::new()
         .route(REGISTRATION, get(open))
@@ -70,6 +76,8 @@ struct Link {
     sid: String,
     client_secret: String,
     token: String,
+    /// The language that a page's form asks for.
+    lang: Option<String>,
 }
 
 impl From<Link> for LinkSecrets {
@@ -85,17 +93,16 @@ impl From<Link> for LinkSecrets {
 async fn open_address(
     accounts: &Accounts,
     pages: &Pages,
-    headers: &HeaderMap,
+    visitor: Visitor,
     purpose: Purpose,
     link: Link,
 ) -> Result<Response, ApiError> {
-    let language = language(headers);
     let opened = accounts.open_link(purpose, &link.into()).await?;
     Ok(match opened {
-        None => page(pages, pages.link_invalid(language)),
+        None => page(pages, pages.link_invalid(visitor)),
         Some(opened) => match opened.next_link {
             Some(next) => private(found(&next)),
-            None => page(pages, pages.address_confirmed(language)),
+            None => page(pages, pages.address_confirmed(visitor)),
         },
     })
 }
@@ -103,21 +110,21 @@ async fn open_address(
 async fn ask_password(
     accounts: &Accounts,
     pages: &Pages,
-    headers: &HeaderMap,
+    visitor: Visitor,
     link: Link,
 ) -> Result<Response, ApiError> {
-    let language = language(headers);
     let secrets = LinkSecrets::from(link);
     if !accounts.is_link_good(Purpose::Password, &secrets).await? {
-        return Ok(page(pages, pages.link_invalid(language)));
+        return Ok(page(pages, pages.link_invalid(visitor)));
     }
     let fields = [
         ("sid", secrets.sid.as_str()),
         ("client_secret", secrets.client_secret.as_str()),
         ("token", secrets.token.as_str()),
+        ("lang", visitor.language.tag()),
     ];
     // Relative, so that it also fits where a proxy puts something before the path.
-    let form = pages.password_reset_confirm("submit_token", &fields, language);
+    let form = pages.password_reset_confirm("submit_token", &fields, visitor);
     Ok(page(pages, form))
 }
 
@@ -126,14 +133,19 @@ async fn ask_password(
 async fn confirm_password(
     accounts: &Accounts,
     pages: &Pages,
-    headers: &HeaderMap,
+    browser: Language,
     link: Link,
 ) -> Result<Response, ApiError> {
-    let language = language(headers);
+    let fields = [
+        ("sid", link.sid.as_str()),
+        ("client_secret", link.client_secret.as_str()),
+        ("token", link.token.as_str()),
+    ];
+    let visitor = Visitor::posting(&fields, link.lang.as_deref(), browser);
     let opened = accounts.open_link(Purpose::Password, &link.into()).await?;
     Ok(match opened {
-        None => page(pages, pages.link_invalid(language)),
-        Some(_) => page(pages, pages.password_reset_done(language)),
+        None => page(pages, pages.link_invalid(visitor)),
+        Some(_) => page(pages, pages.password_reset_done(visitor)),
     })
 }
 

@@ -36,8 +36,8 @@ use ruma::api::{
 use serde_json::error::Category;
 
 use super::{
-    AppState, auth::Authenticate, body, error::ApiError, html::asked_language,
-    old_clients, peer::ClientAddress, rate_limit::Kind,
+    AppState, auth::Authenticate, body, error::ApiError, html::asked_language, old_clients,
+    peer::ClientAddress, rate_limit::Kind,
 };
 use crate::{language::Language, store::UserNid};
 

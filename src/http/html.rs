@@ -2,17 +2,22 @@
 
 use axum::response::{Html, IntoResponse as _, Response};
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode, Uri,
     header::{
-        ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
+        ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 
 use crate::{
     language::Language,
-    pages::{Page, Pages},
+    pages::{Page, Pages, Visitor},
 };
+
+/// Who opens an address: its query may name a language, else the browser's is taken.
+pub(super) fn visitor(headers: &HeaderMap, uri: &Uri) -> Visitor {
+    Visitor::opening(uri.query(), language(headers))
+}
 
 /// The language that the browser likes best.
 pub(super) fn language(headers: &HeaderMap) -> Language {
@@ -30,10 +35,16 @@ pub(super) fn asked_language(headers: &HeaderMap) -> Option<Language> {
 pub(super) fn page(pages: &Pages, page: Page) -> Response {
     let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Html(page.html)).into_response();
+    let headers = response.headers_mut();
     let policy = pages.content_security_policy().clone();
-    response
-        .headers_mut()
-        .insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    let language = HeaderValue::from_static(page.language.tag());
+    headers.insert(CONTENT_LANGUAGE, language);
+    // For browsers that do not know the policy's `frame-ancestors`.
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    let own = HeaderValue::from_static("same-origin");
+    headers.insert("cross-origin-opener-policy", own.clone());
+    headers.insert("cross-origin-resource-policy", own);
     private(response)
 }
 

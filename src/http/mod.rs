@@ -35,7 +35,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 use url::Url;
 
@@ -215,7 +215,7 @@ async fn method_not_allowed(State(state): State<AppState>, body: Body) -> ApiErr
     ApiError::method_not_allowed()
 }
 
-async fn home(State(state): State<AppState>, headers: HeaderMap) -> Response {
+async fn home(State(state): State<AppState>, headers: HeaderMap, uri: Uri) -> Response {
     let home = &state.home;
     let said = pages::Home {
         server_name: &home.server_name,
@@ -223,6 +223,6 @@ async fn home(State(state): State<AppState>, headers: HeaderMap) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         profile: home.profile,
     };
-    let page = state.pages.home(&said, html::language(&headers));
+    let page = state.pages.home(&said, html::visitor(&headers, &uri));
     html::page(&state.pages, page)
 }

@@ -42,7 +42,8 @@ fn add_token(invite: &mut Map<String, Value>) -> bool {
 }
 
 fn contains(body: &[u8], word: &str) -> bool {
-    body.windows(word.len()).any(|bytes| bytes == word.as_bytes())
+    body.windows(word.len())
+        .any(|bytes| bytes == word.as_bytes())
 }
 
 #[cfg(test)]

@@ -336,7 +336,9 @@ impl Identity {
         let mut done = Vec::new();
         for mail in due {
             let left = u64::try_from(mail.expires_ms.saturating_sub(now)).unwrap_or(0);
-            let days = Duration::from_millis(left).as_secs().div_ceil(DAY.as_secs());
+            let days = Duration::from_millis(left)
+                .as_secs()
+                .div_ceil(DAY.as_secs());
             let invitation = Invitation {
                 inviter: &mail.inviter_name,
                 room_name: mail.room_name.as_deref(),

@@ -175,69 +175,78 @@ impl Mailer {
     }
 
     async fn send_taken(&self, mail: TakenMail) -> Outcome {
-        let (id, kind, attempts) = (mail.id, mail.kind.as_str(), mail.attempts);
-        let counts = &self.0.counts;
         let now = self.0.clock.now_i64();
         if mail.valid_until_ms.is_some_and(|until| until <= now) {
-            tracing::warn!(
-                id,
-                kind,
-                attempts,
-                "a mail was dropped: its link is no longer good"
-            );
-            counts.expired();
-            self.forget(id).await;
+            self.0.counts.expired();
+            self.give_up(&mail, "its link is no longer good").await;
             return Outcome::Reached;
         }
         let written_ms = u64::try_from(mail.created_ms).unwrap_or(0);
-        let carried = self
-            .0
-            .carrier
-            .carry(&mail.recipient, &mail.message, written_ms);
-        match carried.await {
+        let carrier = &self.0.carrier;
+        match carrier
+            .carry(&mail.recipient, &mail.message, written_ms)
+            .await
+        {
             Ok(()) => {
-                counts.sent();
-                tracing::debug!(id, kind, attempts, "a mail was sent");
-                self.forget(id).await;
+                self.0.counts.sent();
+                tracing::debug!(id = mail.id, kind = mail.kind, "a mail was sent");
+                self.forget(mail.id).await;
                 Outcome::Reached
             }
             Err(error @ DeliveryError::Refused { .. }) => {
-                counts.failed();
-                tracing::warn!(id, kind, attempts, %error, "a mail was given up");
-                self.forget(id).await;
+                self.0.counts.failed();
+                self.give_up(&mail, &error.to_string()).await;
                 Outcome::Reached
             }
-            Err(DeliveryError::Unavailable(reason)) => self.try_later(&mail, &reason).await,
+            Err(DeliveryError::Unavailable(reason)) => {
+                self.try_later(&mail, &reason).await;
+                if reason.concerns_all() {
+                    Outcome::Away
+                } else {
+                    Outcome::Reached
+                }
+            }
         }
     }
 
-    async fn try_later(&self, mail: &TakenMail, reason: &Unavailable) -> Outcome {
-        let (id, kind, attempts) = (mail.id, mail.kind.as_str(), mail.attempts);
-        let pause = self.pause(reason, attempts);
+    async fn try_later(&self, mail: &TakenMail, reason: &Unavailable) {
+        let pause = self.pause(reason, mail.attempts);
         let next = later(self.0.clock.now_i64(), pause);
-        let cause = std::error::Error::source(reason).map(ToString::to_string);
         if next > later(mail.created_ms, PATIENCE) {
             self.0.counts.failed();
-            tracing::error!(id, kind, attempts, error = %reason, cause, "a mail was given up");
-            self.forget(id).await;
-        } else {
-            self.0.counts.postponed();
-            let pause = pause.as_secs();
-            tracing::warn!(id, kind, attempts, error = %reason, cause, pause, "a mail waits");
-            let postponed = async {
-                let mut conn = self.0.store.conn().await?;
-                mails::postpone(&mut conn, id, attempts, next).await
-            };
-            if let Err(error) = postponed.await {
-                // It is due again when the lease ends.
-                tracing::warn!(id, %error, "a mail cannot be postponed");
-            }
+            self.give_up(mail, &reason.to_string()).await;
+            return;
         }
-        if reason.concerns_all() {
-            Outcome::Away
-        } else {
-            Outcome::Reached
+        self.0.counts.postponed();
+        let cause = std::error::Error::source(reason).map(ToString::to_string);
+        tracing::warn!(
+            id = mail.id,
+            kind = mail.kind,
+            attempts = mail.attempts,
+            error = %reason,
+            cause,
+            pause = pause.as_secs(),
+            "a mail waits"
+        );
+        let postponed = async {
+            let mut conn = self.0.store.conn().await?;
+            mails::postpone(&mut conn, mail.id, mail.attempts, next).await
+        };
+        if let Err(error) = postponed.await {
+            // It is due again when the lease ends.
+            tracing::warn!(id = mail.id, %error, "a mail cannot be postponed");
         }
+    }
+
+    async fn give_up(&self, mail: &TakenMail, reason: &str) {
+        tracing::warn!(
+            id = mail.id,
+            kind = mail.kind,
+            attempts = mail.attempts,
+            reason,
+            "a mail was given up"
+        );
+        self.forget(mail.id).await;
     }
 
     /// How long a mail waits after a failure. Mails that failed together come back apart.

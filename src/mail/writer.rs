@@ -166,6 +166,20 @@ impl Writer {
         Ok(written)
     }
 
+    /// A verification of `to` that verifies nothing, in the language of the settings: to try out
+    /// whether mails arrive.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn sample_to(&self, to: &str) -> Result<Mail, InvalidMail> {
+        let letter = Letter::AddressVerification {
+            link: &self.sample_link(),
+            valid_for: Duration::from_hours(1),
+        };
+        self.write(to, &letter, None)
+    }
+
     /// Renders every template once, so that a mistake shows before a mail is wanted.
     fn try_out(&self) -> Result<(), Faults> {
         let mut faults = Vec::new();

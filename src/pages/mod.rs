@@ -3,26 +3,40 @@
 //! The templates and the style sheet of `config/templates/page` are part of the program. Pages
 //! need no script and load nothing: serve them with [`Pages::content_security_policy`].
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, syntax::SyntaxConfig};
+use minijinja::{Error, Value, context};
 use sha2::{Digest as _, Sha256};
 
-use crate::language::Language;
+use crate::{
+    language::Language,
+    templates::{BuiltIn, Fault, Faults, Templates},
+};
 
+mod samples;
 #[cfg(test)]
 mod tests;
+mod visitor;
 
-macro_rules! templates {
+use self::visitor::Switch;
+pub use self::{samples::PageSample, visitor::Visitor};
+
+macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!("../../config/templates/page/", $name)))),*]
     };
 }
 
 /// Each template by its file name.
-const TEMPLATES: &[(&str, &str)] = templates![
+const TEMPLATES: BuiltIn = built_in![
     "layout.html",
+    "style.css",
     "en/address_confirmed.html",
+    "en/already_renewed.html",
+    "en/consent.html",
+    "en/consent_done.html",
     "en/development_mail.html",
     "en/development_outbox.html",
     "en/home.html",
@@ -30,7 +44,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "en/not_found.html",
     "en/password_reset_confirm.html",
     "en/password_reset_done.html",
+    "en/renewal_invalid.html",
+    "en/renewed.html",
     "fr/address_confirmed.html",
+    "fr/already_renewed.html",
+    "fr/consent.html",
+    "fr/consent_done.html",
     "fr/development_mail.html",
     "fr/development_outbox.html",
     "fr/home.html",
@@ -38,10 +57,12 @@ const TEMPLATES: &[(&str, &str)] = templates![
     "fr/not_found.html",
     "fr/password_reset_confirm.html",
     "fr/password_reset_done.html",
+    "fr/renewal_invalid.html",
+    "fr/renewed.html",
 ];
 
 /// The one style sheet, inside each page.
-const STYLE: &str = include_str!("../../config/templates/page/style.css");
+const STYLE: &str = "style.css";
 
 /// What is shown when a page cannot be rendered.
 const BROKEN: &str = "<!DOCTYPE html>\n<html lang=\"fr\"><head><meta charset=\"utf-8\">\
@@ -51,7 +72,7 @@ const BROKEN: &str = "<!DOCTYPE html>\n<html lang=\"fr\"><head><meta charset=\"u
 /// Renders pages.
 #[derive(Debug)]
 pub struct Pages {
-    environment: Environment<'static>,
+    templates: Templates,
     content_security_policy: HeaderValue,
     app_name: String,
 }
@@ -61,16 +82,20 @@ pub struct Pages {
 pub struct Page {
     /// The HTTP status to answer with.
     pub status: u16,
+    /// The language of the document.
+    pub language: Language,
     /// The document, in UTF-8.
     pub html: String,
+    /// Why it is not the page that was asked for.
+    fault: Option<Fault>,
 }
 
 /// Why the pages cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    /// A template has a fault.
-    #[error("a template has a fault")]
-    Template(#[source] minijinja::Error),
+    /// Templates have faults.
+    #[error("a template cannot be used: {0}")]
+    Templates(#[from] Faults),
     /// The policy cannot be written as a header.
     #[error("the content security policy cannot be written")]
     Policy(#[source] http::header::InvalidHeaderValue),
@@ -105,54 +130,49 @@ pub struct OutboxEntry<'a> {
 }
 
 impl Pages {
-    /// The renderer of a service called `app_name`.
-    pub fn new(app_name: &str) -> Result<Self, PageError> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true);
-        syntax.keep_trailing_newline(true);
-        environment.set_syntax(syntax.build().map_err(PageError::Template)?);
-        // Errors would otherwise carry the values, and with them tokens.
-        environment.set_debug(false);
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        for (name, source) in TEMPLATES {
-            environment
-                .add_template(name, source)
-                .map_err(PageError::Template)?;
-        }
-        Ok(Self {
-            environment,
-            content_security_policy: content_security_policy()?,
+    /// The renderer of a service called `app_name`. The files of `folder` replace templates.
+    ///
+    /// # Errors
+    ///
+    /// Templates of an operator cannot be used. They are tried out with invented contents.
+    pub fn new(app_name: &str, folder: Option<&Path>) -> Result<Self, PageError> {
+        let templates = Templates::load(TEMPLATES, folder)?;
+        let pages = Self {
+            content_security_policy: content_security_policy(templates.text(STYLE))?,
+            templates,
             app_name: app_name.to_owned(),
-        })
+        };
+        if pages.templates.are_replaced() {
+            pages.try_out()?;
+        }
+        Ok(pages)
     }
 
-    /// The `Content-Security-Policy` that pages need: nothing but their own style sheet, by its
-    /// hash, and forms to this server.
+    /// The `Content-Security-Policy` that pages need: their own style sheet, by its hash, images
+    /// and fonts that stand in it or in the page, and forms to this server.
     pub fn content_security_policy(&self) -> &HeaderValue {
         &self.content_security_policy
     }
 
     /// `GET /`: what this is, that it works, and how to sign in.
-    pub fn home(&self, home: &Home<'_>, language: Language) -> Page {
+    pub fn home(&self, home: &Home<'_>, visitor: impl Into<Visitor>) -> Page {
         let words = context! {
             server_name => home.server_name,
             homeserver_url => home.homeserver_url,
             version => home.version,
             profile => home.profile,
         };
-        self.page(200, "home", language, words)
+        self.page(200, "home", visitor, words)
     }
 
     /// The link of a verification mail was good.
-    pub fn address_confirmed(&self, language: Language) -> Page {
-        self.page(200, "address_confirmed", language, Value::UNDEFINED)
+    pub fn address_confirmed(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "address_confirmed", visitor, Value::UNDEFINED)
     }
 
     /// The link of a mail has expired or is unknown.
-    pub fn link_invalid(&self, language: Language) -> Page {
-        self.page(400, "link_invalid", language, Value::UNDEFINED)
+    pub fn link_invalid(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(400, "link_invalid", visitor, Value::UNDEFINED)
     }
 
     /// Asks whether the password may change: a form that posts the hidden `fields` (names and
@@ -161,30 +181,31 @@ impl Pages {
         &self,
         action: &str,
         fields: &[(&str, &str)],
-        language: Language,
+        visitor: impl Into<Visitor>,
     ) -> Page {
-        let fields: Vec<Value> = fields
-            .iter()
-            .map(|(name, value)| context! { name => *name, value => *value })
-            .collect();
+        let fields = pairs(fields.iter().copied());
         let words = context! { action, fields };
-        self.page(200, "password_reset_confirm", language, words)
+        self.page(200, "password_reset_confirm", visitor, words)
     }
 
     /// The change of password is allowed.
-    pub fn password_reset_done(&self, language: Language) -> Page {
-        self.page(200, "password_reset_done", language, Value::UNDEFINED)
+    pub fn password_reset_done(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "password_reset_done", visitor, Value::UNDEFINED)
     }
 
     /// There is no such page.
-    pub fn not_found(&self, language: Language) -> Page {
-        self.page(404, "not_found", language, Value::UNDEFINED)
+    pub fn not_found(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(404, "not_found", visitor, Value::UNDEFINED)
     }
 
     /// The mails that were not sent, because there is no mail server. For development.
-    pub fn development_outbox(&self, mails: &[OutboxEntry<'_>], language: Language) -> Page {
+    pub fn development_outbox(
+        &self,
+        mails: &[OutboxEntry<'_>],
+        visitor: impl Into<Visitor>,
+    ) -> Page {
         let mails: Vec<Value> = mails.iter().map(entry).collect();
-        self.page(200, "development_outbox", language, context! { mails })
+        self.page(200, "development_outbox", visitor, context! { mails })
     }
 
     /// One of these mails, its links to be followed, and a link back to the list.
@@ -192,44 +213,114 @@ impl Pages {
         &self,
         mail: &OutboxEntry<'_>,
         list_link: &str,
-        language: Language,
+        visitor: impl Into<Visitor>,
     ) -> Page {
         let parts: Vec<Value> = parts(mail.text)
             .iter()
             .map(|part| context! { text => part.text, is_link => part.is_link })
             .collect();
         let words = context! { mail => entry(mail), list_link, parts };
-        self.page(200, "development_mail", language, words)
+        self.page(200, "development_mail", visitor, words)
     }
 
-    fn page(&self, status: u16, name: &str, language: Language, words: Value) -> Page {
-        let shared = context! {
-            language => language.tag(),
-            app_name => self.app_name.as_str(),
-            style => STYLE,
-        };
-        let rendered = self
-            .environment
-            .get_template(&format!("{}/{name}.html", language.tag()))
-            .and_then(|template| template.render(context! { ..words, ..shared }));
-        match rendered {
-            Ok(html) => Page { status, html },
+    /// The account is good for another period (AV-08).
+    pub fn renewed(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "renewed", visitor, Value::UNDEFINED)
+    }
+
+    /// The link of a renewal mail was used before, and changed nothing (AV-09).
+    pub fn already_renewed(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "already_renewed", visitor, Value::UNDEFINED)
+    }
+
+    /// The link of a renewal mail is not the newest one, or not whole (AV-10, AV-11).
+    pub fn renewal_invalid(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(400, "renewal_invalid", visitor, Value::UNDEFINED)
+    }
+
+    /// Asks whether somebody agrees to `documents`, each with its name, version and address: a
+    /// form that posts the hidden `fields` (names and values) to `action`.
+    pub fn consent(
+        &self,
+        action: &str,
+        documents: &[(&str, &str, &str)],
+        fields: &[(&str, &str)],
+        visitor: impl Into<Visitor>,
+    ) -> Page {
+        let documents: Vec<Value> = documents
+            .iter()
+            .map(|&(name, version, url)| context! { name, version, url })
+            .collect();
+        let fields = pairs(fields.iter().copied());
+        let words = context! { action, documents, fields };
+        self.page(200, "consent", visitor, words)
+    }
+
+    /// The agreement was noted.
+    pub fn consent_done(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "consent_done", visitor, Value::UNDEFINED)
+    }
+
+    fn page(&self, status: u16, name: &str, visitor: impl Into<Visitor>, words: Value) -> Page {
+        let visitor = visitor.into();
+        let language = visitor.language;
+        match self.render(name, &visitor, words) {
+            Ok(html) => Page {
+                status,
+                language,
+                html,
+                fault: None,
+            },
             Err(error) => {
                 tracing::error!(page = name, kind = %error.kind(), "a page cannot be rendered");
                 Page {
                     status: 500,
+                    language: Language::French,
                     html: BROKEN.to_owned(),
+                    fault: Some(self.templates.fault(&error)),
                 }
             }
         }
     }
+
+    fn render(&self, name: &str, visitor: &Visitor, words: Value) -> Result<String, Error> {
+        let other = match &visitor.switch {
+            Switch::None => None,
+            Switch::Link(link) => Some(context! { link }),
+            Switch::Form(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()));
+                let fields = pairs(fields);
+                Some(context! { link => Value::from(()), fields })
+            }
+        };
+        let language = visitor.language.tag();
+        let shared = context! {
+            language,
+            fr => visitor.language == Language::French,
+            app_name => self.app_name.as_str(),
+            style => self.templates.text(STYLE),
+            other,
+        };
+        let name = format!("{language}/{name}.html");
+        self.templates.render(&name, context! { ..words, ..shared })
+    }
 }
 
-fn content_security_policy() -> Result<HeaderValue, PageError> {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
+/// Names and values, as templates take them.
+fn pairs<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
+    fields
+        .map(|(name, value)| context! { name, value })
+        .collect()
+}
+
+fn content_security_policy(style: &str) -> Result<HeaderValue, PageError> {
+    let hash = STANDARD.encode(Sha256::digest(style));
+    // Images and fonts are an operator's: ours have none.
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; \
-         frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; font-src data:; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     );
     HeaderValue::try_from(policy).map_err(PageError::Policy)
 }

@@ -196,7 +196,7 @@ async fn site(options: Options) -> Site {
             .with_client(&"https://matrix.example.org/".parse().unwrap(), None)
             .with_server("matrix.example.org:443".try_into().unwrap()),
         capabilities: Capabilities::from(&CapabilitySettings::default()),
-        pages: Arc::new(Pages::new("Tchap").unwrap()),
+        pages: Arc::new(Pages::new("Tchap", None).unwrap()),
         home: Home {
             server_name: "example.org".to_owned(),
             homeserver_url: "https://matrix.example.org".parse().unwrap(),

@@ -27,5 +27,6 @@ mod http;
 mod identity;
 mod mail;
 mod mail_queue;
+mod pages;
 mod policy;
 mod tidy;

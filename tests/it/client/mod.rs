@@ -130,7 +130,7 @@ impl Site {
             metrics: Arc::new(String::new),
             well_known: WellKnown::new(),
             capabilities: Capabilities::from(&CapabilitySettings::default()),
-            pages: Arc::new(Pages::new("Tchap").unwrap()),
+            pages: Arc::new(Pages::new("Tchap", None).unwrap()),
             home: Home {
                 server_name: "example.org".to_owned(),
                 homeserver_url: "https://matrix.example.org".parse().unwrap(),
@@ -141,7 +141,7 @@ impl Site {
             client: true,
             ..ApiSelection::default()
         };
-        let pages = Arc::new(Pages::new("Tchap").unwrap());
+        let pages = Arc::new(Pages::new("Tchap", None).unwrap());
         let router = router(&state, &serves, email_links::routes(&pages));
         Self { service, router }
     }
