@@ -16,14 +16,18 @@ use super::{
 use crate::{
     audit::{Actor, action},
     store::{
-        Store, UserNid, access_tokens, accounts, devices,
+        Store, UserNid, access_tokens, account_validity,
+        account_work::WorkKind,
+        accounts::{self, ClosedBy},
+        devices, former_addresses,
         interactive_auth::Results,
         invitations, profiles,
         threepids::{self, Purpose},
     },
 };
 
-/// A closed account: what layers above have to undo, which is safe to do again.
+/// A closed account: what layers above have to undo, which is safe to do again. That the user
+/// leaves all rooms is written down with it: see [`Accounts::begin_work`].
 #[derive(Clone)]
 pub struct Deactivation {
     /// Whose account it was.
@@ -62,16 +66,23 @@ impl Accounts {
             .advance(&operation, progress, auth, Results::default())
             .await?;
         let user_id = requester.user_id().to_owned();
-        self.close(requester.user(), user_id, erase, Some(&passed))
-            .await
+        self.close(
+            requester.user(),
+            user_id,
+            erase,
+            ClosedBy::User,
+            Some(&passed),
+        )
+        .await
     }
 
-    /// Closes an account, with the proof if the person asks, without if an operator does.
+    /// Closes an account, with the proof if the person asks, without if somebody else does.
     pub(super) async fn close(
         &self,
         user: UserNid,
         user_id: OwnedUserId,
         erase: bool,
+        by: ClosedBy,
         passed: Option<&Passed>,
     ) -> Result<Deactivation, Error> {
         let mut tx = self.0.store.begin().await?;
@@ -79,19 +90,28 @@ impl Accounts {
             self.finish(&mut tx, passed).await?;
         }
         let now = self.0.clock.now_i64();
-        let was_open = accounts::deactivate(&mut tx, user, now, erase).await?;
+        let was_open = accounts::deactivate(&mut tx, user, now, erase, by).await?;
         let devices = devices::delete_all_but(&mut tx, user, None).await?;
         let addresses = threepids::delete_all(&mut tx, user).await?;
         // IN-08.
         invitations::void_by_inviter(&mut tx, user).await?;
+        if erase {
+            former_addresses::delete(&mut tx, user).await?;
+        } else {
+            former_addresses::insert(&mut tx, user, &addresses, now).await?;
+        }
+        account_validity::delete(&mut tx, user).await?;
         profiles::delete(&mut tx, user).await?;
+        self.ask_for_work(&mut tx, user, WorkKind::LeaveRooms)
+            .await?;
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
-        tracing::info!(user.id = %user_id, erase, "an account was closed");
-        let actor = match passed {
-            Some(_) => Actor::User(user_id.clone()),
-            None => Actor::Operator,
+        tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
+        let actor = match by {
+            ClosedBy::User => Actor::User(user_id.clone()),
+            ClosedBy::Admin => Actor::Operator,
+            ClosedBy::Expiry => Actor::Server,
         };
         self.note(action::ACCOUNT_DEACTIVATED, actor, &user_id);
         Ok(Deactivation {

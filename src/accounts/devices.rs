@@ -1,7 +1,6 @@
-//! Devices and addresses of an account.
+//! Devices of an account.
 //!
-//! Specification v1.19, client-server API, "Device Management" and "Adding Account
-//! Administrative Contact Information".
+//! Specification v1.19, client-server API, "Device Management".
 
 use std::net::IpAddr;
 
@@ -14,7 +13,7 @@ use super::{Accounts, Error, Requester, check_device, interactive_auth::Operatio
 use crate::store::{
     devices::{self, Device},
     interactive_auth::Results,
-    threepids::{self, Purpose, Threepid},
+    threepids::Purpose,
 };
 
 /// How many devices are deleted with one request.
@@ -89,12 +88,6 @@ impl Accounts {
             .await?;
         self.remove_devices(requester.user(), device_ids, Some(&passed))
             .await
-    }
-
-    /// The addresses of the requester's account.
-    pub async fn threepids(&self, requester: &Requester) -> Result<Vec<Threepid>, Error> {
-        let mut conn = self.0.store.conn().await?;
-        Ok(threepids::list(&mut conn, requester.user()).await?)
     }
 }
 

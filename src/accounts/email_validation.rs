@@ -42,7 +42,7 @@ pub struct EmailTokenRequest {
 
 /// What an address gets that somebody asked a mail for.
 #[derive(Clone, Copy)]
-enum Reply {
+pub(super) enum Reply {
     /// The link that was asked for.
     Link,
     /// The news that it has an account.
@@ -166,7 +166,7 @@ impl Accounts {
 
     /// Begins the session and sends the mail. With another mail, or none, everything else is the
     /// same, so that neither the answer nor what the session does later tells the difference.
-    async fn send_link(
+    pub(super) async fn send_link(
         &self,
         purpose: Purpose,
         address: &EmailAddress,
@@ -276,7 +276,7 @@ impl Accounts {
         let mailer = &self.0.mailer;
         let to = address.as_str();
         match purpose {
-            Purpose::Registration | Purpose::Identity => {
+            Purpose::Registration | Purpose::Identity | Purpose::Address => {
                 mailer
                     .send_address_verification(to, &link, language, lifetime)
                     .await?;
@@ -313,6 +313,7 @@ impl Accounts {
             Purpose::Registration => "/_matrix/client/unstable/registration/email/submit_token",
             Purpose::Password => "/_synapse/client/password_reset/email/submit_token",
             Purpose::Identity => "/_matrix/identity/v2/validate/email/submitToken",
+            Purpose::Address => "/_matrix/client/unstable/add_threepid/email/submit_token",
         };
         link.set_path(&format!("{base}{path}"));
         link.query_pairs_mut()
@@ -384,7 +385,7 @@ fn parse_address(text: &str) -> Result<EmailAddress, Error> {
 }
 
 /// `[0-9a-zA-Z.=_-]{1,255}`.
-fn is_client_secret(text: &str) -> bool {
+pub(super) fn is_client_secret(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b".=_-".contains(&b);
     !text.is_empty() && text.len() <= MAX_SECRET && text.bytes().all(is_allowed)
 }

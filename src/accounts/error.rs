@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ruma::api::client::uiaa::UiaaInfo;
+use url::Url;
 
 use crate::{
     mail::MailError,
@@ -37,6 +38,27 @@ pub enum Error {
     /// 403 `M_USER_DEACTIVATED`: the credentials are right, and the account is closed.
     #[error("the account is deactivated")]
     Deactivated,
+    /// 401 `M_USER_LOCKED`: an administrator has locked the account.
+    #[error("the account is locked")]
+    Locked,
+    /// 403 `M_USER_SUSPENDED`: an administrator has suspended the account.
+    #[error("the account is suspended")]
+    Suspended,
+    /// 403 `ORG_MATRIX_EXPIRED_ACCOUNT`: the account was not renewed in time (AV-04).
+    #[error("the account has expired")]
+    Expired,
+    /// 400 `M_UNKNOWN`: the account never expires (AV-07).
+    #[error("the account never expires")]
+    NoExpiry,
+    /// 403 `M_CONSENT_NOT_GIVEN`: there are terms to agree to, on the page with this address.
+    #[error("there are terms to agree to")]
+    ConsentNotGiven(Box<Url>),
+    /// 400 `M_THREEPID_AUTH_FAILED`: nobody has shown that the address is theirs.
+    #[error("the address was not proved")]
+    ThreepidAuthFailed,
+    /// 403 `M_SERVER_NOT_TRUSTED`: an identity server that is not this one.
+    #[error("this identity server is not trusted")]
+    ServerNotTrusted,
     /// The status and code that the violation names: a rule of this server says no.
     #[error(transparent)]
     Denied(Violation),

@@ -11,7 +11,7 @@ use super::{Accounts, Error, NewSession, Session, client_subject, has_control_ch
 use crate::{
     policy::EmailAddress,
     store::{
-        Store,
+        Store, account_holds,
         accounts::{self, Account},
     },
 };
@@ -66,7 +66,9 @@ impl Accounts {
     /// Logs in with a password.
     ///
     /// A wrong password, an unknown user and a closed account get the same answer after the same
-    /// work, [`Error::Forbidden`]. [`Error::LimitExceeded`] after too many of them.
+    /// work, [`Error::Forbidden`]. [`Error::LimitExceeded`] after too many of them. An account that
+    /// has expired gets a session, which can only renew it (AV-20); a locked one gets
+    /// [`Error::Locked`].
     pub async fn login(&self, login: PasswordLogin) -> Result<Session, Error> {
         if !self.offers_password_login() {
             return Err(Error::UnknownLoginType);
@@ -77,6 +79,14 @@ impl Accounts {
             .ok_or(Error::Forbidden("invalid user name or password"))?;
         Self::may_log_in(&account)?;
         let may_replace = login.session.device_id.is_some();
+        let mut conn = self.0.store.conn().await?;
+        if account_holds::find(&mut conn, account.user)
+            .await?
+            .is_locked
+        {
+            return Err(Error::Locked);
+        }
+        drop(conn);
         let mut tx = self.0.store.begin().await?;
         let session = self
             .start_session(&mut tx, account.user, &account.user_id, login.session)

@@ -6,8 +6,11 @@
 //! that a proof is used once. What was revoked is told to all processes by that transaction; each
 //! remembers sessions for a minute at most ([`Accounts::forget_sessions`]).
 //!
-//! Nothing here touches rooms or device lists: operations return what layers above need to know.
+//! What an operation means for rooms is written down with it as [`work`], and done a few rooms at a
+//! time by whichever process takes it up; device lists are left to the layers above.
 
+mod addresses;
+mod admin;
 mod deactivate;
 mod devices;
 mod email_validation;
@@ -20,18 +23,28 @@ mod operator;
 mod password_hash;
 mod passwords;
 mod profiles;
+mod reactivate;
 mod register;
 mod sessions;
 mod settings;
 mod shared_secret;
+mod standing;
+mod terms;
 mod user_directory;
+mod validity;
+mod validity_jobs;
+mod work;
 
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use ruma::{OwnedUserId, UserId};
+use tokio::sync::{Notify, OnceCell};
+use zeroize::Zeroizing;
 
 pub use self::{
+    addresses::AddressAdd,
+    admin::{AccountChange, AccountView},
     deactivate::Deactivation,
     email_validation::{EmailTokenRequest, LinkSecrets},
     error::Error,
@@ -44,9 +57,15 @@ pub use self::{
     sessions::{NewSession, Requester, Session},
     settings::{
         HashCost, Limits, RegistrationSettings, SessionSettings, Settings, SharedSecret, Terms,
+        ValiditySettings,
     },
     shared_secret::SharedSecretRegistration,
+    standing::{Hold, Reach, SessionWatch, UserInfo},
+    terms::{Consent, ConsentLink},
     user_directory::{DirectorySettings, FoundUsers},
+    validity::Renewed,
+    validity_jobs::ValidityWork,
+    work::WorkDone,
 };
 use self::{limits::Limiter, password_hash::PasswordHasher, sessions::Sessions};
 use crate::{
@@ -85,6 +104,12 @@ struct Inner {
     login_failed: Limiter,
     registration: Limiter,
     mail: Limiter,
+    /// What this process calls itself where processes agree on who does what.
+    process: String,
+    /// Signs the links to the page of the terms, once it was read.
+    consent_key: OnceCell<Zeroizing<Vec<u8>>>,
+    /// Told when there is work in rooms.
+    work: Notify,
 }
 
 impl std::fmt::Debug for Accounts {
@@ -132,6 +157,9 @@ impl Accounts {
             mailer,
             audit,
             clock,
+            process: random.alphanumeric(16),
+            consent_key: OnceCell::new(),
+            work: Notify::new(),
             random,
         }))
     }

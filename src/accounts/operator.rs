@@ -7,7 +7,10 @@ use super::{Accounts, Deactivation, Error, PasswordChanged, passwords::Logout, r
 use crate::{
     audit::{Actor, action},
     policy::EmailAddress,
-    store::{Store, access_tokens, accounts},
+    store::{
+        Store, access_tokens,
+        accounts::{self, ClosedBy},
+    },
 };
 
 /// An account that an operator makes.
@@ -132,7 +135,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Closes a user's account. Doing it again does no harm, and may add the erasure.
+    /// Closes a user's account, which then comes back by nobody's but an administrator's wish. Doing
+    /// it again does no harm, and may add the erasure.
     pub async fn deactivate_user(
         &self,
         user_id: &UserId,
@@ -143,6 +147,8 @@ impl Accounts {
             accounts::find(&mut conn, user_id).await?
         };
         let account = account.ok_or(Error::NotFound("no such user on this server"))?;
-        self.close(account.user, account.user_id, erase, None).await
+        let by = ClosedBy::Admin;
+        self.close(account.user, account.user_id, erase, by, None)
+            .await
     }
 }

@@ -1,6 +1,8 @@
-//! What people show of themselves. Rooms copy it: layers above send what a change means there.
+//! What people show of themselves. Rooms copy it: what a change means there is written down with it.
 //!
 //! Specification v1.19, client-server API, "Profiles"; tchap.md 2.5.
+
+use std::collections::HashSet;
 
 use ruma::{
     OwnedMxcUri, UserId,
@@ -9,7 +11,9 @@ use ruma::{
 
 use super::{Accounts, Error, Requester, has_control_characters};
 use crate::store::{
-    UserNid, accounts,
+    Membership, RoomNid, Store, UserNid,
+    account_work::WorkKind,
+    accounts,
     profiles::{self, Profile},
 };
 
@@ -30,7 +34,8 @@ pub struct ProfileChange {
     pub user: UserNid,
     /// What it is now.
     pub profile: Profile,
-    /// Whether name or avatar are not what they were, so that rooms must hear of it.
+    /// Whether name or avatar are not what they were, so that rooms must hear of it: see
+    /// [`Accounts::begin_work`].
     pub is_seen_in_rooms: bool,
 }
 
@@ -43,6 +48,47 @@ impl Accounts {
         let account = self.open_account(user_id).await?;
         let mut conn = self.0.store.conn().await?;
         Ok(profiles::find(&mut conn, account.user).await?)
+    }
+
+    /// Whether everybody may see every profile.
+    pub fn shows_all_profiles(&self) -> bool {
+        self.0.policy.load().shows_all_profiles()
+    }
+
+    /// Whether the requester may see a profile: their own, that of somebody with whom they share a
+    /// room, and every profile for an administrator.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], also where there is no such user.
+    pub async fn may_see_profile(
+        &self,
+        requester: &Requester,
+        owner: &UserId,
+    ) -> Result<(), Error> {
+        let is_known = requester.is_admin()
+            || requester.user_id() == owner
+            || self.shares_room(requester, owner).await?;
+        let policy = self.0.policy.load();
+        Ok(policy.may_see_profile(is_known).into_result()?)
+    }
+
+    async fn shares_room(&self, requester: &Requester, owner: &UserId) -> Result<bool, Error> {
+        let owner = {
+            let mut conn = self.0.store.conn().await?;
+            accounts::find(&mut conn, owner).await?
+        };
+        let Some(owner) = owner else { return Ok(false) };
+        let mine = self.joined_rooms(requester.user()).await?;
+        let theirs = self.joined_rooms(owner.user).await?;
+        Ok(!mine.is_disjoint(&theirs))
+    }
+
+    async fn joined_rooms(&self, user: UserNid) -> Result<HashSet<RoomNid>, Error> {
+        let store = &self.0.store;
+        store.load_user(user).await?;
+        let rooms = store.live().rooms_of(user);
+        let joined = rooms.map(|(_, rooms)| rooms.with(Membership::Join).collect());
+        Ok(joined.unwrap_or_default())
     }
 
     /// Sets a field of the requester's own profile; an administrator sets anybody's.
@@ -122,6 +168,7 @@ impl Accounts {
         }
         let mut conn = self.0.store.conn().await?;
         let mut profile = profiles::find(&mut conn, user).await?;
+        drop(conn);
         let is_seen_in_rooms = profile.display_name.as_deref() != name;
         if is_seen_in_rooms {
             let first_time = profile.display_name.is_none();
@@ -130,7 +177,11 @@ impl Accounts {
                 .may_set_display_name(first_time, requester.is_admin())
                 .into_result()?;
             drop(policy);
-            profiles::update_display_name(&mut conn, user, name).await?;
+            let mut tx = self.0.store.begin().await?;
+            profiles::update_display_name(&mut tx, user, name).await?;
+            self.ask_for_work(&mut tx, user, WorkKind::ShowProfile)
+                .await?;
+            Store::commit(tx).await?;
             profile.display_name = name.map(str::to_owned);
         }
         Ok(ProfileChange {
@@ -151,13 +202,18 @@ impl Accounts {
         }
         let mut conn = self.0.store.conn().await?;
         let mut profile = profiles::find(&mut conn, user).await?;
+        drop(conn);
         let is_seen_in_rooms = profile.avatar_url.as_ref() != url;
         if is_seen_in_rooms {
             let policy = self.0.policy.load();
             policy.may_set_avatar(requester.is_admin()).into_result()?;
             drop(policy);
             let text = url.map(|url| url.as_str());
-            profiles::update_avatar_url(&mut conn, user, text).await?;
+            let mut tx = self.0.store.begin().await?;
+            profiles::update_avatar_url(&mut tx, user, text).await?;
+            self.ask_for_work(&mut tx, user, WorkKind::ShowProfile)
+                .await?;
+            Store::commit(tx).await?;
             profile.avatar_url = url.cloned();
         }
         Ok(ProfileChange {

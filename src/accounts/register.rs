@@ -173,14 +173,15 @@ impl Accounts {
         }
         let (user, user_id) = match &address {
             Some(address) if derives => {
-                let candidates = policy.localparts_for_address(address)?;
-                self.insert_first_free(&mut tx, candidates, &draft).await?
+                self.reopen_or_insert(&mut tx, policy, address, &draft)
+                    .await?
             }
             _ => self.insert_named(&mut tx, results, &draft).await?,
         };
         if let Some(address) = &address {
             self.add_address(&mut tx, user, address).await?;
         }
+        self.accept_at_registration(&mut tx, user).await?;
         let session = match session {
             None => None,
             Some(refresh_token) => {
@@ -193,7 +194,8 @@ impl Accounts {
             }
         };
         Store::commit(tx).await?;
-        tracing::info!(user.id = %user_id, "an account was made");
+        self.forget_sessions(user);
+        tracing::info!(user.id = %user_id, "an account was made or opened again");
         let actor = Actor::User(user_id.clone());
         self.note(action::ACCOUNT_CREATED, actor, &user_id);
         Ok(Registered {
@@ -201,6 +203,21 @@ impl Accounts {
             user_id,
             session,
         })
+    }
+
+    /// The account of an address: the one that had it before, or a new one.
+    async fn reopen_or_insert(
+        &self,
+        conn: &mut Conn,
+        policy: &Policy,
+        address: &EmailAddress,
+        draft: &Draft<'_>,
+    ) -> Result<(UserNid, OwnedUserId), Error> {
+        if let Some(former) = self.reopen_former(conn, address, draft).await? {
+            return Ok(former);
+        }
+        let candidates = policy.localparts_for_address(address)?;
+        self.insert_first_free(conn, candidates, draft).await
     }
 
     async fn insert_named(
@@ -270,6 +287,7 @@ impl Accounts {
         }
         let name = draft.display_name.unwrap_or_else(|| user_id.localpart());
         profiles::update_display_name(conn, user, Some(name)).await?;
+        self.begin_validity(conn, user, &user_id).await?;
         Ok(Some((user, user_id)))
     }
 

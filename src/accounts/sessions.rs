@@ -15,6 +15,8 @@ use std::{
 
 use moka::sync::Cache;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use tokio::sync::Notify;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::{Accounts, Error, check_device, interactive_auth::Passed};
@@ -48,6 +50,8 @@ const DEVICE_ID_LENGTH: usize = 10;
 pub struct Requester {
     session: access_tokens::Session,
     token: TokenHash,
+    /// Where the user agrees to terms that are new; none: there is nothing to agree to.
+    consent: Option<Url>,
     seen_ms: AtomicU64,
 }
 
@@ -85,6 +89,23 @@ impl Requester {
     /// Who the user is to the rules.
     pub fn standing(&self, policy: &Policy) -> Standing {
         policy.standing(self.user_id(), self.is_external(), self.is_admin())
+    }
+
+    /// Whether the account is suspended: it reads, and changes nothing that others see.
+    pub fn is_suspended(&self) -> bool {
+        self.session.is_suspended
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.session.is_locked
+    }
+
+    pub(super) fn account_expires_ms(&self) -> Option<i64> {
+        self.session.account_expires_ms
+    }
+
+    pub(super) fn consent_page(&self) -> Option<&Url> {
+        self.consent.as_ref()
     }
 
     /// What names the session, without being its token.
@@ -129,6 +150,8 @@ pub(super) struct Sessions {
     /// Grows whenever something is forgotten: what was loaded before that is not remembered.
     forgotten: AtomicU64,
     seen: Mutex<HashMap<DeviceNid, Seen>>,
+    /// Who waits for changes of whose sessions.
+    pub(super) watched: Mutex<HashMap<UserNid, Arc<Notify>>>,
 }
 
 impl Sessions {
@@ -141,6 +164,7 @@ impl Sessions {
                 .build(),
             forgotten: AtomicU64::new(0),
             seen: Mutex::default(),
+            watched: Mutex::default(),
         }
     }
 }
@@ -150,7 +174,10 @@ impl Accounts {
     ///
     /// [`Error::UnknownToken`] if nobody has it, or it has expired.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Requester>, Error> {
-        let hash = TokenHash::of(token);
+        self.authenticate_hash(TokenHash::of(token)).await
+    }
+
+    pub(super) async fn authenticate_hash(&self, hash: TokenHash) -> Result<Arc<Requester>, Error> {
         let requester = match self.0.sessions.remembered.get(&hash) {
             Some(requester) => requester,
             None => self.load_session(hash).await?,
@@ -170,9 +197,11 @@ impl Accounts {
             .await?
             .filter(|session| !session.is_deactivated)
             .ok_or(Error::UnknownToken { soft_logout: false })?;
+        let consent = self.missing_consent(&mut conn, &session).await?;
         let requester = Arc::new(Requester {
             session,
             token,
+            consent,
             seen_ms: AtomicU64::new(0),
         });
         if requester.is_over(self.0.clock.now_i64()) {
@@ -203,10 +232,11 @@ impl Accounts {
         if forgotten.is_err() {
             sessions.remembered.invalidate_all();
         }
+        self.tell_watchers(user);
     }
 
     /// Forgets all sessions that this process remembers, because messages of other processes may
-    /// have been lost.
+    /// have been lost. Who waits for changes is not told: their next request is early enough.
     pub fn forget_all_sessions(&self) {
         let sessions = &self.0.sessions;
         sessions.forgotten.fetch_add(1, Ordering::SeqCst);
@@ -318,6 +348,9 @@ impl Accounts {
             .await?
             .filter(|found| !found.is_deactivated)
             .ok_or_else(unknown)?;
+        if found.is_locked {
+            return Err(Error::Locked);
+        }
         if found
             .expires_ms
             .is_some_and(|end| end <= self.0.clock.now_i64())

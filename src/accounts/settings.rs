@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, ops::Range, time::Duration};
 
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, UserId};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,8 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     /// How people log in.
     pub sessions: SessionSettings,
+    /// Until when accounts are good; `None`: for ever.
+    pub validity: Option<ValiditySettings>,
     /// How long the link in a mail, and the proof that it gives, are good.
     pub validation_lifetime: Duration,
     /// The hosts that `next_link` may lead to, besides that of `public_url`.
@@ -50,6 +52,7 @@ pub enum HashCost {
 
 /// How people make accounts.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct RegistrationSettings {
     /// Whether people make their accounts themselves.
     pub enabled: bool,
@@ -61,6 +64,32 @@ pub struct RegistrationSettings {
     pub shared_secret: Option<SharedSecret>,
     /// What people agree to.
     pub terms: Vec<Terms>,
+    /// Whether people who have an account must agree to new versions too.
+    pub require_acceptance: bool,
+}
+
+/// Until when accounts are good (tchap.md 2.8).
+#[derive(Clone, Debug)]
+pub struct ValiditySettings {
+    /// For how long, from the making or the renewal.
+    pub period: Duration,
+    /// How long before the end a mail is sent, one for each.
+    pub reminders: Vec<Duration>,
+    /// Accounts whose user id contains one of these never expire (AV-16).
+    pub exclude: Vec<String>,
+    /// Whether mails carry a link, or a code.
+    pub send_links: bool,
+    /// How long after the end an account is closed; `None`: never.
+    pub deactivate_after: Option<Duration>,
+    /// How long people wait before they can ask for the mail again (AV-19).
+    pub resend_delay: Duration,
+}
+
+impl ValiditySettings {
+    pub(super) fn excludes(&self, user_id: &UserId) -> bool {
+        let mut parts = self.exclude.iter();
+        parts.any(|part| user_id.as_str().contains(part.as_str()))
+    }
 }
 
 /// A secret that `Debug` does not show.

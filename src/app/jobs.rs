@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::Core;
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, WorkDone},
     clock::SharedClock,
     lifecycle::Lifecycle,
     rooms::{self, Rooms},
@@ -26,6 +26,11 @@ const CLEAN_UP: Duration = Duration::from_mins(10);
 const DIRECTORY_RETRY: Duration = Duration::from_mins(1);
 /// How often invitations by e-mail are looked after.
 const INVITATIONS: Duration = Duration::from_secs(10);
+/// How often it is looked at which accounts expire (AV-03).
+const VALIDITY: Duration = Duration::from_mins(30);
+
+/// How often work in rooms is looked for that another process has left.
+const WORK: Duration = Duration::from_secs(10);
 
 /// For how long a client can send the same transaction again.
 const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
@@ -115,6 +120,20 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+    let accounts = core.accounts.clone();
+    every(lifecycle, "account validity", VALIDITY, move || {
+        let accounts = accounts.clone();
+        async move {
+            if let Err(error) = accounts.keep_validity().await {
+                tracing::warn!(%error, "account validity could not be kept");
+            }
+        }
+    });
+    let work = work_in_rooms(core.accounts.clone(), core.rooms.clone());
+    let soft = lifecycle.soft();
+    lifecycle.spawn("work in rooms", async move {
+        soft.run_until_cancelled(work).await;
+    });
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {
         let (store, now) = (store.clone(), clock.now_i64());
@@ -124,6 +143,27 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+}
+
+/// Does what accounts have to do in rooms: at once what this process has written down, and now and
+/// then what others left.
+async fn work_in_rooms(accounts: Accounts, rooms: Rooms) {
+    loop {
+        tokio::select! {
+            () = accounts.work_wanted() => {}
+            () = sleep(WORK) => {}
+        }
+        loop {
+            match accounts.work(&rooms).await {
+                Ok(WorkDone::Some) => {}
+                Ok(WorkDone::Nothing) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "work in rooms could not be done");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// Does `job` again and again, with a pause before each time, until a shutdown.

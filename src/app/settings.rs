@@ -140,6 +140,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
                 .as_ref()
                 .map(|secret| accounts::SharedSecret::new(secret.expose())),
             terms: terms(config),
+            require_acceptance: registration.require_acceptance,
         },
         sessions: accounts::SessionSettings {
             password_login: sessions.password_login,
@@ -149,6 +150,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
                 .nonrefreshable_access_token_lifetime
                 .map(HumanDuration::get),
         },
+        validity: validity(config),
         validation_lifetime: registration.validation_lifetime.get(),
         next_link_domains: config.mail.next_link_domains.clone(),
         pause_ms: PAUSE_MS,
@@ -161,6 +163,18 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
         max_password_hashes: config.limits.max_password_hashes(),
         hash_cost: accounts::HashCost::Recommended,
     }
+}
+
+fn validity(config: &Config) -> Option<accounts::ValiditySettings> {
+    let validity = &config.accounts.validity;
+    Some(accounts::ValiditySettings {
+        period: validity.period?.get(),
+        reminders: validity.reminders.iter().map(|delay| delay.get()).collect(),
+        exclude: validity.exclude.clone(),
+        send_links: validity.send_links,
+        deactivate_after: validity.deactivate_after.map(HumanDuration::get),
+        resend_delay: config.mail.resend_delay.get(),
+    })
 }
 
 pub(super) fn account_limits(limits: &config::Limits) -> accounts::Limits {
@@ -221,8 +235,7 @@ pub(super) fn capabilities(policy: &Policy, default_version: &RoomVersionId) -> 
     CapabilitySettings {
         set_displayname: policy.may_set_display_name(false, false).is_allowed(),
         set_avatar_url: policy.may_set_avatar(false).is_allowed(),
-        // There are no endpoints for it yet.
-        change_3pid: false,
+        change_3pid: policy.may_change_addresses().is_allowed(),
         profile_fields: true,
         default_room_version: default_version.clone(),
         ..CapabilitySettings::default()

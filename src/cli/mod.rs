@@ -91,8 +91,20 @@ pub enum UserCommand {
     Create(CreateUser),
     /// Give an account a new password.
     ResetPassword(ResetPassword),
-    /// Close an account for good.
+    /// Close an account.
     Deactivate(DeactivateUser),
+    /// Open a closed account again.
+    Reactivate(ReactivateUser),
+    /// Let an account do nothing but log out.
+    Lock(LockUser),
+    /// Take a lock away.
+    Unlock(OneUser),
+    /// Let an account read, and write nothing.
+    Suspend(OneUser),
+    /// Take a suspension away.
+    Unsuspend(OneUser),
+    /// End all sessions of an account, and remove its devices.
+    Logout(OneUser),
 }
 
 /// The arguments of `user create`.
@@ -153,6 +165,42 @@ pub struct DeactivateUser {
     /// Also hide the account's messages from those who join its rooms later.
     #[arg(long)]
     pub erase: bool,
+}
+
+/// The arguments of `user reactivate`.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct ReactivateUser {
+    /// Which configuration the server runs with.
+    #[command(flatten)]
+    pub source: Source,
+    /// The user id, or its part before the colon.
+    pub user: String,
+    /// The account's e-mail address, taken as validated. With it the owner sets a password.
+    #[arg(long, value_name = "MAIL")]
+    pub address: String,
+}
+
+/// The arguments of `user lock`.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct LockUser {
+    /// Which configuration the server runs with.
+    #[command(flatten)]
+    pub source: Source,
+    /// The user id, or its part before the colon.
+    pub user: String,
+    /// Also end all sessions, and remove the devices.
+    #[arg(long)]
+    pub logout: bool,
+}
+
+/// The arguments of commands that only name an account.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct OneUser {
+    /// Which configuration the server runs with.
+    #[command(flatten)]
+    pub source: Source,
+    /// The user id, or its part before the colon.
+    pub user: String,
 }
 
 /// Runs the command that the arguments ask for, the program's name first. Answers go to `out`,

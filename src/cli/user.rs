@@ -1,4 +1,4 @@
-//! `chappe user create|reset-password|deactivate`.
+//! `chappe user create|reset-password|deactivate|reactivate|lock|unlock|suspend|unsuspend|logout`.
 //!
 //! They work on the database of the configuration, whether a server runs on it or not. Without a
 //! configuration file they work for the server that runs without one.
@@ -13,16 +13,16 @@ use ruma::{OwnedUserId, UserId};
 use zeroize::Zeroizing;
 
 use super::{
-    CreateUser, DeactivateUser, PasswordSource, ResetPassword, SUCCESS, Source, UserCommand,
+    CreateUser, DeactivateUser, LockUser, OneUser, PasswordSource, ReactivateUser, ResetPassword,
+    SUCCESS, Source, UserCommand,
     config::report,
     serve::{failed, progress},
 };
 use crate::{
-    accounts::NewUser,
+    accounts::{Hold, NewUser},
     app::{AppOptions, Core},
     config::{Config, ConfigErrors, environment},
     lifecycle::Lifecycle,
-    rooms::Actor,
     telemetry::LogFormat,
 };
 
@@ -61,6 +61,12 @@ fn source(command: &UserCommand) -> &Source {
         UserCommand::Create(arguments) => &arguments.source,
         UserCommand::ResetPassword(arguments) => &arguments.source,
         UserCommand::Deactivate(arguments) => &arguments.source,
+        UserCommand::Reactivate(arguments) => &arguments.source,
+        UserCommand::Lock(arguments) => &arguments.source,
+        UserCommand::Unlock(arguments)
+        | UserCommand::Suspend(arguments)
+        | UserCommand::Unsuspend(arguments)
+        | UserCommand::Logout(arguments) => &arguments.source,
     }
 }
 
@@ -70,7 +76,7 @@ fn execute(command: &UserCommand, config: &Config) -> anyhow::Result<String> {
     let password = match command {
         UserCommand::Create(arguments) => Some(arguments.password.read()?),
         UserCommand::ResetPassword(arguments) => Some(arguments.password.read()?),
-        UserCommand::Deactivate(_) => None,
+        _ => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -91,6 +97,21 @@ fn execute(command: &UserCommand, config: &Config) -> anyhow::Result<String> {
                 reset_password(&core, config, arguments, password).await
             }
             UserCommand::Deactivate(arguments) => deactivate(&core, config, arguments).await,
+            UserCommand::Reactivate(arguments) => reactivate(&core, config, arguments).await,
+            UserCommand::Lock(arguments) => lock(&core, config, arguments).await,
+            UserCommand::Unlock(arguments) => {
+                let done = "is not locked";
+                hold(&core, config, arguments, (Hold::Lock, false), done).await
+            }
+            UserCommand::Suspend(arguments) => {
+                let done = "is suspended";
+                hold(&core, config, arguments, (Hold::Suspension, true), done).await
+            }
+            UserCommand::Unsuspend(arguments) => {
+                let done = "is not suspended";
+                hold(&core, config, arguments, (Hold::Suspension, false), done).await
+            }
+            UserCommand::Logout(arguments) => logout(&core, config, arguments).await,
         };
         core.shutdown().await;
         done
@@ -143,16 +164,51 @@ async fn deactivate(
         .accounts
         .deactivate_user(&user_id, arguments.erase)
         .await?;
-    let actor = Actor {
-        user_id: closed.user_id,
-        user: closed.user,
-        device: None,
-    };
-    core.rooms
-        .leave_all(&actor)
+    core.accounts
+        .finish_work(&core.rooms, closed.user)
         .await
-        .context("the account is closed, but still in some rooms: do it again")?;
+        .context("the account is closed, and leaves its rooms when a server runs")?;
     Ok(format!("{user_id} is closed"))
+}
+
+async fn reactivate(
+    core: &Core,
+    config: &Config,
+    arguments: &ReactivateUser,
+) -> anyhow::Result<String> {
+    let user_id = user_id(config, &arguments.user)?;
+    core.accounts
+        .reactivate_user(&user_id, &arguments.address, None)
+        .await?;
+    Ok(format!("{user_id} is open"))
+}
+
+async fn lock(core: &Core, config: &Config, arguments: &LockUser) -> anyhow::Result<String> {
+    let user_id = user_id(config, &arguments.user)?;
+    core.accounts
+        .hold_user(&user_id, Hold::Lock, true, arguments.logout)
+        .await?;
+    Ok(format!("{user_id} is locked"))
+}
+
+async fn hold(
+    core: &Core,
+    config: &Config,
+    arguments: &OneUser,
+    (hold, is_held): (Hold, bool),
+    done: &str,
+) -> anyhow::Result<String> {
+    let user_id = user_id(config, &arguments.user)?;
+    core.accounts
+        .hold_user(&user_id, hold, is_held, false)
+        .await?;
+    Ok(format!("{user_id} {done}"))
+}
+
+async fn logout(core: &Core, config: &Config, arguments: &OneUser) -> anyhow::Result<String> {
+    let user_id = user_id(config, &arguments.user)?;
+    let ended = core.accounts.end_sessions(&user_id).await?;
+    Ok(format!("{user_id} had {ended} sessions"))
 }
 
 /// A user id of this server, from it or from its local part.

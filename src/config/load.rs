@@ -153,6 +153,7 @@ const SECTIONS: &[&str] = &[
     "database",
     "listeners",
     "registration",
+    "accounts",
     "mail",
     "sessions",
     "rooms",
@@ -193,11 +194,12 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 11] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 12] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
             ("registration", &|| self.registration.validate()),
+            ("accounts", &|| self.accounts.validate()),
             ("mail", &|| self.mail.validate()),
             ("sessions", &|| self.sessions.validate()),
             ("rooms", &|| self.rooms.validate()),

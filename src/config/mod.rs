@@ -5,6 +5,7 @@
 //! with it. Everything wrong is reported at once, with its place. Services get their own
 //! section when they are built, never the whole.
 
+mod accounts;
 mod audit;
 mod database;
 mod directory;
@@ -33,6 +34,7 @@ use std::{env, fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    accounts::{Accounts, Validity},
     audit::{Audit, AuditTarget},
     database::Database,
     directory::Directory,
@@ -66,6 +68,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[registration]`.
     pub registration: Registration,
+    /// `[accounts]`.
+    pub accounts: Accounts,
     /// `[mail]`.
     pub mail: Mail,
     /// `[sessions]`.
@@ -91,6 +95,7 @@ impl Default for Config {
             database: Database::default(),
             listeners: listeners::default_listeners(),
             registration: Registration::default(),
+            accounts: Accounts::default(),
             mail: Mail::default(),
             sessions: Sessions::default(),
             rooms: Rooms::default(),

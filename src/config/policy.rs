@@ -39,6 +39,8 @@ pub struct Policy {
     pub passwords: Passwords,
     /// How people are named.
     pub display_names: DisplayNames,
+    /// Who sees whose profile.
+    pub profiles: Profiles,
     /// Invitations by e-mail.
     pub invites: Invites,
     /// What rooms may be like.
@@ -61,6 +63,8 @@ pub struct Addresses {
     /// The networks whose callers learn both the server and its public twin. Callers from elsewhere
     /// see the public twin only. Empty: everybody sees both.
     pub nonshadow_networks: Vec<IpNet>,
+    /// Whether people may add and remove addresses of their account.
+    pub allow_change: bool,
 }
 
 /// The server of one address.
@@ -168,6 +172,14 @@ impl Default for DisplayNames {
             allow_avatar_change: true,
         }
     }
+}
+
+/// The section `[policy.profiles]` (tchap.md, 2.5).
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profiles {
+    /// Whether a profile is shown only to people who share a room with its owner.
+    pub known_users_only: bool,
 }
 
 /// The section `[policy.invites]`.

@@ -10,6 +10,10 @@ use super::{Problem, secret::Secret, units::HumanDuration};
 /// `[registration]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration file"
+)]
 pub struct Registration {
     /// Whether accounts can be made by people themselves.
     pub enabled: bool,
@@ -28,6 +32,8 @@ pub struct Registration {
     ///
     /// Specification v1.19, client-server API, "Terms of service at registration".
     pub terms: Vec<Terms>,
+    /// Whether people who have an account must agree to a new version before they go on.
+    pub require_acceptance: bool,
     /// How long the link in a validation mail works.
     pub validation_lifetime: HumanDuration,
 }
@@ -55,6 +61,7 @@ impl Default for Registration {
             shared_secret: None,
             shared_secret_file: None,
             terms: Vec::new(),
+            require_acceptance: false,
             validation_lifetime: HumanDuration::from_secs(3 * 24 * 60 * 60),
         }
     }

@@ -10,8 +10,11 @@ use ruma::api::auth_scheme::{
     NoAuthentication, extract_bearer_or_query_token,
 };
 
-use super::{AppState, audit::Sender, error::ApiError, peer::ClientAddress};
-use crate::{accounts::Requester, store::UserNid};
+use super::{AppState, audit::Sender, error::ApiError, peer::ClientAddress, reach};
+use crate::{
+    accounts::{Reach, Requester},
+    store::UserNid,
+};
 
 /// A scheme that this server knows how to check.
 pub trait Authenticate: AuthScheme {
@@ -37,7 +40,7 @@ impl Authenticate for AccessToken {
         state: &AppState,
     ) -> Result<Self::Sender, ApiError> {
         let token = token(request).ok_or_else(ApiError::missing_token)?;
-        requester(request, state, &token).await
+        requester(request, state, &token, reach::of(request)).await
     }
 
     fn user(sender: &Self::Sender) -> Option<UserNid> {
@@ -54,7 +57,10 @@ impl Authenticate for AccessTokenOptional {
         state: &AppState,
     ) -> Result<Self::Sender, ApiError> {
         match token(request) {
-            Some(token) => Ok(Some(requester(request, state, &token).await?)),
+            Some(token) => {
+                let reach = reach::of(request);
+                Ok(Some(requester(request, state, &token, reach).await?))
+            }
             None => Ok(None),
         }
     }
@@ -93,7 +99,7 @@ pub(super) async fn administrator(
     state: &AppState,
 ) -> Result<Arc<Requester>, ApiError> {
     let token = token(request).ok_or_else(ApiError::missing_token)?;
-    let requester = requester(request, state, &token).await?;
+    let requester = requester(request, state, &token, Reach::Public).await?;
     if requester.is_admin() {
         Ok(requester)
     } else {
@@ -102,11 +108,12 @@ pub(super) async fn administrator(
     }
 }
 
-/// Whose token this is. That the device was seen is noted.
+/// Whose token this is, if their account may do this. That the device was seen is noted.
 async fn requester(
     request: &Request<()>,
     state: &AppState,
     token: &str,
+    reach: Reach,
 ) -> Result<Arc<Requester>, ApiError> {
     let requester = state.accounts.authenticate(token).await?;
     if let Some(sender) = request.extensions().get::<Sender>() {
@@ -118,7 +125,18 @@ async fn requester(
     state
         .accounts
         .note_seen(&requester, Some(client), user_agent);
+    state.accounts.may_proceed(&requester, reach)?;
     Ok(requester)
+}
+
+/// Who sends a request that no type of ruma's describes.
+pub(super) async fn sender(
+    request: &Request<()>,
+    state: &AppState,
+    reach: Reach,
+) -> Result<Arc<Requester>, ApiError> {
+    let token = token(request).ok_or_else(ApiError::missing_token)?;
+    requester(request, state, &token, reach).await
 }
 
 /// The token of the `Authorization` header, or of the deprecated `access_token` query parameter.

@@ -1,7 +1,8 @@
 //! The pages that links in mails lead to.
 //!
-//! Opening the link of a registration proves its address. The link of a new password only asks,
-//! and a form proves: programs that read mails open links. Both work as often as they are used.
+//! Opening the link of a registration, or of another address of an account, proves the address. The
+//! link of a new password only asks, and a form proves: programs that read mails open links. All
+//! work as often as they are used.
 
 use std::sync::Arc;
 
@@ -30,26 +31,23 @@ use crate::{
 const REGISTRATION: &str = "/_matrix/client/unstable/registration/email/submit_token";
 /// Where the link of the identity service leads (identity service API v1.19).
 const IDENTITY: &str = "/_matrix/identity/v2/validate/email/submitToken";
+/// Where the link of another address of an account leads.
+const ADDRESS: &str = "/_matrix/client/unstable/add_threepid/email/submit_token";
 /// Where the link of a new password leads.
 const PASSWORD: &str = "/_synapse/client/password_reset/email/submit_token";
 
 /// The routes of links in mails, to be given to [`router`](super::router).
 pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
-    let (opened, asked, confirmed) = (Arc::clone(pages), Arc::clone(pages), Arc::clone(pages));
-    let bound = Arc::clone(pages);
-    let open = async move |State(accounts): State<Accounts>,
-                           headers: HeaderMap,
-                           uri: Uri,
-                           Query(link): Query<Link>| {
-        let visitor = visitor(&headers, &uri);
-        open_address(&accounts, &opened, visitor, Purpose::Registration, link).await
-    };
-    let open_bound = async move |State(accounts): State<Accounts>,
-                                 headers: HeaderMap,
-                                 uri: Uri,
-                                 Query(link): Query<Link>| {
-        let visitor = visitor(&headers, &uri);
-        open_address(&accounts, &bound, visitor, Purpose::Identity, link).await
+    let (asked, confirmed) = (Arc::clone(pages), Arc::clone(pages));
+    let open = |purpose: Purpose| {
+        let pages = Arc::clone(pages);
+        async move |State(accounts): State<Accounts>,
+                    headers: HeaderMap,
+                    uri: Uri,
+                    Query(link): Query<Link>| {
+            let visitor = visitor(&headers, &uri);
+            open_address(&accounts, &pages, visitor, purpose, link).await
+        }
     };
     let ask = async move |State(accounts): State<Accounts>,
                           headers: HeaderMap,
@@ -63,8 +61,9 @@ pub fn routes(pages: &Arc<Pages>) -> Router<AppState> {
         confirm_password(&accounts, &confirmed, language(&headers), link).await
     };
     Router::new()
-        .route(REGISTRATION, get(open))
-        .route(IDENTITY, get(open_bound))
+        .route(IDENTITY, get(open(Purpose::Identity)))
+        .route(REGISTRATION, get(open(Purpose::Registration)))
+        .route(ADDRESS, get(open(Purpose::Address)))
         .route(PASSWORD, get(ask).post(confirm))
 }
 

@@ -4,11 +4,13 @@
 //! authenticates it and makes it one of ruma's types, then a handler, which asks one service. A
 //! handler's error becomes an answer in [`error`].
 
+mod account_validity;
 mod audit;
 mod auth;
 mod body;
 pub mod chappe_admin;
 mod client;
+mod consent;
 pub mod development;
 pub mod email_links;
 pub mod endpoint;
@@ -20,10 +22,13 @@ mod layers;
 pub mod metrics;
 mod old_clients;
 mod peer;
+mod plain;
 pub mod rate_limit;
+mod reach;
 pub mod server;
 mod settings;
 mod synapse_admin;
+mod synapse_users;
 pub mod well_known;
 
 use std::{ops::Deref, sync::Arc};
@@ -181,10 +186,14 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
     let mut router = more;
     if serves.client {
         router = router
-            .merge(client::routes())
+            .merge(client::routes(state))
             .merge(identity::routes())
             .merge(synapse_admin::routes())
             .merge(chappe_admin::routes())
+            .merge(synapse_users::routes())
+            .merge(account_validity::routes())
+            .merge(account_validity::links(&state.pages))
+            .merge(consent::routes(&state.pages))
             .merge(well_known::routes())
             .route("/", get(home));
     }

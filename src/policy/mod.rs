@@ -13,6 +13,8 @@
 //! | [`Policy::is_external_address`] | registration, to set the account's flag |
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
+//! | [`Policy::may_change_addresses`] | addresses of accounts |
+//! | [`Policy::may_see_profile`] | reading profiles |
 //! | [`Policy::may_search_people`] | the directory of people |
 //! | [`Policy::invite_is_pending`], [`Policy::shown_address`], [`Policy::lookup_limit`] | the identity service |
 //! | [`Policy::invited_address`], [`Policy::may_invite_address`] | invitations by e-mail |
@@ -61,6 +63,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// The rules in force on this server.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Policy {
     profile: Profile,
     server_name: OwnedServerName,
@@ -69,6 +72,8 @@ pub struct Policy {
     naming: NamingRules,
     allow_name_change: bool,
     allow_avatar_change: bool,
+    allow_address_change: bool,
+    known_users_only: bool,
     invite_validity: Duration,
     rooms: rooms::RoomRules,
     identity: identity::IdentityRules,
@@ -98,6 +103,8 @@ impl Policy {
             naming: NamingRules::new(&settings.display_names),
             allow_name_change: settings.display_names.allow_change,
             allow_avatar_change: settings.display_names.allow_avatar_change,
+            allow_address_change: settings.addresses.allow_change,
+            known_users_only: settings.profiles.known_users_only,
             invite_validity: DAY * settings.invites.validity_days,
             rooms: rooms::RoomRules::new(settings),
             identity: identity::IdentityRules::new(&settings.identity, &settings.invites),
@@ -202,6 +209,55 @@ impl Policy {
                 )
             },
         )
+    }
+
+    /// Whether profiles are shown to everybody, so that nobody need ask
+    /// [`may_see_profile`](Self::may_see_profile).
+    pub fn shows_all_profiles(&self) -> bool {
+        self.is_open() || !self.known_users_only
+    }
+
+    /// Whether a person may see a profile. `is_known`: it is their own, or they share a room with
+    /// its owner, or they administer the server.
+    pub fn may_see_profile(&self, is_known: bool) -> Decision {
+        const RULE: &str = "2.5";
+        if is_known || self.shows_all_profiles() {
+            return Decision::Allow { rule: RULE };
+        }
+        Decision::Deny(Violation::new(
+            RULE,
+            ViolationKind::Forbidden,
+            "profile_of_a_stranger",
+            const {
+                Message::fixed(
+                    "Ce profil n’est visible que des personnes avec qui un salon est partagé.",
+                    "This profile is shown only to people who share a room.",
+                )
+            },
+        ))
+    }
+
+    /// Whether people may add and remove addresses of their own account (tchap.md, 2.2: in
+    /// production they may not).
+    pub fn may_change_addresses(&self) -> Decision {
+        const RULE: &str = "2.2";
+        if self.is_open() {
+            return Decision::Allow { rule: OPEN };
+        }
+        if self.allow_address_change {
+            return Decision::Allow { rule: RULE };
+        }
+        Decision::Deny(Violation::new(
+            RULE,
+            ViolationKind::Forbidden,
+            "addresses_fixed",
+            const {
+                Message::fixed(
+                    "L’adresse électronique du compte ne peut pas être modifiée.",
+                    "The e-mail address of the account cannot be changed.",
+                )
+            },
+        ))
     }
 
     /// What is wrong with a new password.

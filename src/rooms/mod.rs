@@ -41,7 +41,7 @@ pub use self::{
     create::Says,
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
-    membership::{InvitingRoom, ThirdPartyInvite},
+    membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
     push_rules::default_push_rules,
     read::{
         Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,

@@ -58,6 +58,13 @@ pub struct Session {
     pub is_external: bool,
     /// Whether the account is closed.
     pub is_deactivated: bool,
+    /// Whether the account is locked.
+    pub is_locked: bool,
+    /// Whether the account is suspended.
+    pub is_suspended: bool,
+    /// When the account expires, in milliseconds since the epoch; `None`: it has no date. Says
+    /// nothing where accounts do not expire.
+    pub account_expires_ms: Option<i64>,
     /// When the token stops working, in milliseconds since the epoch; `None`: at logout.
     pub expires_ms: Option<i64>,
     /// Whether the client has a refresh token.
@@ -79,6 +86,8 @@ pub struct Refreshable {
     pub device_id: OwnedDeviceId,
     /// Whether the account is closed.
     pub is_deactivated: bool,
+    /// Whether the account is locked.
+    pub is_locked: bool,
     /// When the token stops working, in milliseconds since the epoch; `None`: at logout.
     pub expires_ms: Option<i64>,
     /// The refresh token to forget now that this one is used.
@@ -100,6 +109,9 @@ pub async fn find(
             accounts.is_admin,
             accounts.is_external,
             accounts.deactivated_ms,
+            account_holds.locked_ms AS "locked_ms?", -- from a left join
+            account_holds.suspended_ms AS "suspended_ms?", -- from a left join
+            account_validity.expires_ms AS "account_expires_ms?", -- from a left join
             access_tokens.expires_ms,
             access_tokens.refresh_hash,
             refresh_tokens.replaces AS "replaces?" -- from a left join
@@ -107,6 +119,8 @@ pub async fn find(
         JOIN devices ON devices.device_nid = access_tokens.device_nid
         JOIN accounts ON accounts.user_nid = devices.user_nid
         JOIN users ON users.user_nid = devices.user_nid
+        LEFT JOIN account_holds ON account_holds.user_nid = devices.user_nid
+        LEFT JOIN account_validity ON account_validity.user_nid = devices.user_nid
         LEFT JOIN refresh_tokens ON refresh_tokens.token_hash = access_tokens.refresh_hash
         WHERE access_tokens.token_hash = $1
         "#,
@@ -123,6 +137,9 @@ pub async fn find(
         is_admin: row.is_admin,
         is_external: row.is_external,
         is_deactivated: row.deactivated_ms.is_some(),
+        is_locked: row.locked_ms.is_some(),
+        is_suspended: row.suspended_ms.is_some(),
+        account_expires_ms: row.account_expires_ms,
         expires_ms: row.expires_ms,
         can_refresh: row.refresh_hash.is_some(),
         replaced: parse_replaces(row.replaces.as_deref())?,
@@ -143,12 +160,14 @@ pub async fn find_refresh(
             devices.device_nid AS "device: DeviceNid",
             devices.device_id,
             accounts.deactivated_ms,
+            account_holds.locked_ms AS "locked_ms?", -- from a left join
             refresh_tokens.expires_ms,
             refresh_tokens.replaces
         FROM refresh_tokens
         JOIN devices ON devices.device_nid = refresh_tokens.device_nid
         JOIN accounts ON accounts.user_nid = devices.user_nid
         JOIN users ON users.user_nid = devices.user_nid
+        LEFT JOIN account_holds ON account_holds.user_nid = devices.user_nid
         WHERE refresh_tokens.token_hash = $1
         FOR UPDATE OF refresh_tokens
         "#,
@@ -163,6 +182,7 @@ pub async fn find_refresh(
         device: row.device,
         device_id: row.device_id.into(),
         is_deactivated: row.deactivated_ms.is_some(),
+        is_locked: row.locked_ms.is_some(),
         expires_ms: row.expires_ms,
         replaced: parse_replaces(row.replaces.as_deref())?,
     }))

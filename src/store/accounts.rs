@@ -36,6 +36,27 @@ impl std::fmt::Debug for Account {
     }
 }
 
+/// Who closed an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// Its owner.
+    User,
+    /// An administrator or operator.
+    Admin,
+    /// Nobody renewed it for a long time.
+    Expiry,
+}
+
+impl ClosedBy {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::Expiry => "expiry",
+        }
+    }
+}
+
 /// An account to be made.
 pub struct NewAccount<'a> {
     /// The user's number.
@@ -268,32 +289,181 @@ pub async fn update_admin(
 }
 
 /// Closes the account and forgets its password. `false`: it was closed before, and only an
-/// erasure was added, if one was asked for. The user directory follows.
+/// erasure was added, if one was asked for. An administrator who closes a closed account makes
+/// sure that it does not come back by itself. The user directory follows.
 pub async fn deactivate(
     conn: &mut PgConnection,
     user: UserNid,
     now_ms: i64,
     erase: bool,
+    by: ClosedBy,
 ) -> Result<bool, StoreError> {
-    let closed_ms = sqlx::query_scalar!(
+    let was_open = sqlx::query_scalar!(
         r#"
+        WITH before AS (
+            SELECT
+                user_nid,
+                deactivated_ms IS NULL AS was_open
+            FROM accounts
+            WHERE user_nid = $1
+            FOR UPDATE
+        )
         UPDATE accounts
         SET
             password_hash = NULL,
             is_admin = FALSE,
-            deactivated_ms = COALESCE(deactivated_ms, $2),
-            is_erased = is_erased OR $3
-        WHERE user_nid = $1
-        RETURNING deactivated_ms AS "closed_ms!" -- just set
+            deactivated_ms = COALESCE(accounts.deactivated_ms, $2),
+            closed_by = CASE
+                WHEN before.was_open OR $4 = 'admin'
+                THEN $4
+                ELSE accounts.closed_by
+            END,
+            is_erased = accounts.is_erased OR $3
+        FROM before
+        WHERE accounts.user_nid = before.user_nid
+        RETURNING before.was_open AS "was_open!" -- IS NULL is never null
         "#,
         user as UserNid,
         now_ms,
         erase,
+        by.as_str(),
     )
     .fetch_optional(&mut *conn)
     .await?;
     user_directory::refresh(conn, &[user]).await?;
-    Ok(closed_ms == Some(now_ms))
+    Ok(was_open == Some(true))
+}
+
+/// Opens a closed account again, with a password if there is one. `false`: it is not closed.
+pub async fn reactivate(
+    conn: &mut PgConnection,
+    user: UserNid,
+    password_hash: Option<&str>,
+    is_external: bool,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        UPDATE accounts
+        SET
+            password_hash = $2,
+            is_external = $3,
+            deactivated_ms = NULL,
+            closed_by = NULL,
+            is_erased = FALSE
+        WHERE user_nid = $1
+            AND deactivated_ms IS NOT NULL
+        "#,
+        user as UserNid,
+        password_hash,
+        is_external,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// An account as administrators see it.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// The user's number.
+    pub user: UserNid,
+    /// The user's id.
+    pub user_id: OwnedUserId,
+    /// Whether the account may administer the server.
+    pub is_admin: bool,
+    /// Whether the person is an external guest.
+    pub is_external: bool,
+    /// What a shared-secret registration said about it.
+    pub user_type: Option<String>,
+    /// When it was made, in milliseconds since the epoch.
+    pub created_ms: i64,
+    /// When it was closed, in milliseconds since the epoch; `None`: it is open.
+    pub deactivated_ms: Option<i64>,
+    /// Whether what the user wrote is to be forgotten.
+    pub is_erased: bool,
+}
+
+/// An account as administrators see it.
+pub async fn find_details(
+    conn: &mut PgConnection,
+    user_id: &UserId,
+) -> Result<Option<Details>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            accounts.user_nid AS "user: UserNid",
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.user_type,
+            accounts.created_ms,
+            accounts.deactivated_ms,
+            accounts.is_erased
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        WHERE users.user_id = $1
+        "#,
+        user_id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Details {
+        user: row.user,
+        user_id: user_id.to_owned(),
+        is_admin: row.is_admin,
+        is_external: row.is_external,
+        user_type: row.user_type,
+        created_ms: row.created_ms,
+        deactivated_ms: row.deactivated_ms,
+        is_erased: row.is_erased,
+    }))
+}
+
+/// What others may know of an account (tchap.md 6.3).
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The user's id.
+    pub user_id: OwnedUserId,
+    /// Whether the person is an external guest.
+    pub is_external: bool,
+    /// Whether the account is closed.
+    pub is_deactivated: bool,
+    /// When it expires; `None`: it has no date.
+    pub expires_ms: Option<i64>,
+}
+
+/// What others may know of the accounts of these user ids. Users without an account are left out.
+pub async fn list_info(
+    conn: &mut PgConnection,
+    user_ids: &[OwnedUserId],
+) -> Result<Vec<Info>, StoreError> {
+    let user_ids: Vec<String> = user_ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            users.user_id,
+            accounts.is_external,
+            accounts.deactivated_ms,
+            account_validity.expires_ms AS "expires_ms?" -- from a left join
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        LEFT JOIN account_validity ON account_validity.user_nid = users.user_nid
+        WHERE users.user_id = ANY($1)
+        "#,
+        &user_ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Info {
+                user_id: UserId::parse(&row.user_id)
+                    .map_err(|_| StoreError::inconsistent("users", "user_id", &row.user_id))?,
+                is_external: row.is_external,
+                is_deactivated: row.deactivated_ms.is_some(),
+                expires_ms: row.expires_ms,
+            })
+        })
+        .collect()
 }
 
 /// Whether there is any account at all, so that a first run can be told from a later one.

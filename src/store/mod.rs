@@ -5,8 +5,12 @@
 //! tables are written in transactions that a service opens with [`Store::begin`]. Reads stand in
 //! one file for each group of tables, as functions that take the connection first.
 
+pub mod accepted_terms;
 pub mod access_tokens;
 pub mod account_data;
+pub mod account_holds;
+pub mod account_validity;
+pub mod account_work;
 pub mod accounts;
 pub mod devices;
 pub mod directory;
@@ -14,11 +18,13 @@ mod error;
 pub mod events;
 pub mod filters;
 mod follower;
+pub mod former_addresses;
 pub mod identity;
 mod ids;
 pub mod interactive_auth;
 pub mod invitation_work;
 pub mod invitations;
+pub mod job_leases;
 pub mod journal;
 pub mod live;
 pub mod mails;
@@ -30,6 +36,7 @@ pub mod receipts;
 pub mod registration_tokens;
 pub mod retention;
 pub mod rooms;
+pub mod server_secrets;
 pub mod state;
 pub mod stream;
 pub mod threepids;

@@ -115,6 +115,46 @@ pub async fn delete_all(conn: &mut PgConnection, user: UserNid) -> Result<Vec<St
     Ok(addresses)
 }
 
+/// Takes all addresses but these from an account.
+pub async fn delete_all_but(
+    conn: &mut PgConnection,
+    user: UserNid,
+    kept: &[String],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        DELETE FROM threepids
+        WHERE user_nid = $1
+            AND NOT address = ANY($2)
+        "#,
+        user as UserNid,
+        kept,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes one address from an account. `false`: it is not one of the account's.
+pub async fn delete(
+    conn: &mut PgConnection,
+    user: UserNid,
+    address: &str,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query!(
+        r#"
+        DELETE FROM threepids
+        WHERE address = $1
+            AND user_nid = $2
+        "#,
+        address,
+        user as UserNid,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
 /// What a proof of an address is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -124,6 +164,8 @@ pub enum Purpose {
     Password,
     /// Binding an address at the identity service.
     Identity,
+    /// Adding an address to an account.
+    Address,
 }
 
 impl Purpose {
@@ -132,6 +174,7 @@ impl Purpose {
             Self::Registration => "registration",
             Self::Password => "password",
             Self::Identity => "identity",
+            Self::Address => "address",
         }
     }
 }

@@ -59,6 +59,28 @@ fn users_are_made_from_a_name_or_an_address() {
 }
 
 #[test]
+fn accounts_are_held_back_and_come_back() {
+    for line in [
+        "chappe user lock jean",
+        "chappe user lock jean --logout",
+        "chappe user unlock jean",
+        "chappe user suspend jean",
+        "chappe user unsuspend jean",
+        "chappe user logout @jean:localhost",
+        "chappe user reactivate jean --address jean@example.org",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in [
+        "chappe user lock",
+        "chappe user unlock jean --logout",
+        "chappe user reactivate jean",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn the_version_is_printed() {
     let answer = parse("chappe --version").unwrap_err();
     assert_eq!(answer.exit_code(), 0);

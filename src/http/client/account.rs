@@ -6,16 +6,16 @@ use axum::{Router, extract::State};
 use ruma::{
     MilliSecondsSinceUnixEpoch, UInt,
     api::client::account::{
-        ThirdPartyIdRemovalStatus, change_password, deactivate, get_3pids, whoami,
+        ThirdPartyIdRemovalStatus, add_3pid, bind_3pid, change_password, deactivate, delete_3pid,
+        get_3pids, request_3pid_management_token_via_email, unbind_3pid, whoami,
     },
     thirdparty::{Medium, ThirdPartyIdentifier, ThirdPartyIdentifierInit},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    accounts::{Accounts, PasswordChange},
+    accounts::{Accounts, AddressAdd, EmailTokenRequest, PasswordChange},
     http::{ApiError, AppState, RouterExt as _, Ruma},
-    rooms::Actor,
     store::threepids::Threepid,
 };
 
@@ -26,6 +26,11 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint(change_password)
         .endpoint(deactivate)
         .endpoint(threepids)
+        .endpoint(request_address_token)
+        .endpoint(add_threepid)
+        .endpoint(delete_threepid)
+        .endpoint(bind_threepid)
+        .endpoint(unbind_threepid)
 }
 
 /// `GET /_matrix/client/v3/account/whoami`.
@@ -68,13 +73,10 @@ async fn deactivate(
         .accounts
         .deactivate(&requester, body.erase, body.auth.as_ref(), client)
         .await?;
-    let actor = Actor {
-        user_id: closed.user_id,
-        user: closed.user,
-        device: None,
-    };
-    // The account is closed, whatever becomes of its rooms; those that fail are in the log.
-    drop(state.rooms.leave_all(&actor).await);
+    // The account is closed, whatever becomes of its rooms; what is left is done later.
+    if let Err(error) = state.accounts.begin_work(&state.rooms, closed.user).await {
+        tracing::warn!(%error, "a closed account leaves its rooms later");
+    }
     // What is bound at this server goes with the account; other identity services are not asked.
     let unbound = ThirdPartyIdRemovalStatus::Success;
     Ok(deactivate::v3::Response::new(unbound))
@@ -88,6 +90,89 @@ async fn threepids(
     let threepids = accounts.threepids(&request.sender).await?;
     let threepids = threepids.into_iter().map(threepid).collect();
     Ok(get_3pids::v3::Response::new(threepids))
+}
+
+/// `POST /_matrix/client/v3/account/3pid/email/requestToken`.
+async fn request_address_token(
+    State(accounts): State<Accounts>,
+    request: Ruma<request_3pid_management_token_via_email::v3::Request>,
+) -> Result<request_3pid_management_token_via_email::v3::Response, ApiError> {
+    let body = request.body;
+    let sid = accounts
+        .request_address_token(EmailTokenRequest {
+            client_secret: body.client_secret.to_string(),
+            email: body.email,
+            send_attempt: body.send_attempt.into(),
+            next_link: body.next_link,
+            language: None,
+        })
+        .await?;
+    let sid = sid.try_into().map_err(|error| ApiError::internal(&error))?;
+    Ok(request_3pid_management_token_via_email::v3::Response::new(
+        sid,
+    ))
+}
+
+/// `POST /_matrix/client/v3/account/3pid/add`.
+async fn add_threepid(
+    State(accounts): State<Accounts>,
+    request: Ruma<add_3pid::v3::Request>,
+) -> Result<add_3pid::v3::Response, ApiError> {
+    let body = request.body;
+    let add = AddressAdd {
+        sid: body.sid.to_string(),
+        client_secret: body.client_secret.to_string(),
+        auth: body.auth,
+        client: Some(request.client.address),
+    };
+    accounts.add_threepid(&request.sender, add).await?;
+    Ok(add_3pid::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/account/3pid/delete`.
+async fn delete_threepid(
+    State(accounts): State<Accounts>,
+    request: Ruma<delete_3pid::v3::Request>,
+) -> Result<delete_3pid::v3::Response, ApiError> {
+    let body = request.body;
+    if body.medium == Medium::Email {
+        accounts
+            .delete_threepid(&request.sender, &body.address)
+            .await?;
+    } else {
+        accounts.may_change_addresses()?;
+    }
+    // As when an account is closed.
+    let unbound = ThirdPartyIdRemovalStatus::Success;
+    Ok(delete_3pid::v3::Response::new(unbound))
+}
+
+/// `POST /_matrix/client/v3/account/3pid/bind`.
+async fn bind_threepid(
+    State(accounts): State<Accounts>,
+    request: Ruma<bind_3pid::v3::Request>,
+) -> Result<bind_3pid::v3::Response, ApiError> {
+    let body = request.body;
+    accounts
+        .bind_threepid(
+            &request.sender,
+            &body.identity_server_info.id_server,
+            body.sid.as_str(),
+            body.client_secret.as_str(),
+        )
+        .await?;
+    Ok(bind_3pid::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/account/3pid/unbind`. The identity server of this program finds people
+/// by the addresses of their accounts, so that nothing is bound that could be unbound alone.
+async fn unbind_threepid(
+    State(accounts): State<Accounts>,
+    _: Ruma<unbind_3pid::v3::Request>,
+) -> Result<unbind_3pid::v3::Response, ApiError> {
+    accounts.may_change_addresses()?;
+    let unbound = ThirdPartyIdRemovalStatus::NoSupport;
+    Ok(unbind_3pid::v3::Response::new(unbound))
 }
 
 fn threepid(threepid: Threepid) -> ThirdPartyIdentifier {

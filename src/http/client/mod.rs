@@ -3,6 +3,7 @@
 
 mod account;
 mod account_data;
+mod admin;
 pub(super) mod capabilities;
 mod device;
 mod directory;
@@ -22,6 +23,7 @@ mod sync;
 mod tag;
 mod typing;
 mod user_directory;
+mod users_info;
 mod versions;
 
 use axum::Router;
@@ -29,15 +31,17 @@ use axum::Router;
 use super::{AppState, endpoint::RouterExt as _};
 
 /// All endpoints of the client-server API.
-pub(super) fn routes() -> Router<AppState> {
+pub(super) fn routes(state: &AppState) -> Router<AppState> {
     Router::new()
         .merge(sync::routes())
         .merge(versions::routes())
         .merge(session::routes())
         .merge(register::routes())
         .merge(account::routes())
+        .merge(users_info::routes())
+        .merge(admin::routes())
         .merge(device::routes())
-        .merge(profile::routes())
+        .merge(profile::routes(state))
         .merge(room::routes())
         .merge(membership::routes())
         .merge(directory::routes())

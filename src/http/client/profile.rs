@@ -2,9 +2,14 @@
 //!
 //! Specification v1.19, client-server API, "Profiles".
 
-use axum::{Router, extract::State};
+use axum::{
+    Router,
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use http::Method;
 use ruma::{
-    OwnedUserId,
     api::client::profile::{
         delete_profile_field, get_profile, get_profile_field, set_profile_field,
     },
@@ -12,19 +17,41 @@ use ruma::{
 };
 
 use crate::{
-    accounts::{Accounts, ProfileChange},
-    http::{ApiError, AppState, RouterExt as _, Ruma},
-    rooms::Actor,
+    accounts::{Accounts, ProfileChange, Reach},
+    http::{ApiError, AppState, RouterExt as _, Ruma, auth, plain},
     store::profiles::Profile,
 };
 
 /// Every endpoint of this file.
-pub(super) fn routes() -> Router<AppState> {
+pub(super) fn routes(state: &AppState) -> Router<AppState> {
     Router::new()
         .endpoint(get)
         .endpoint(get_field)
         .endpoint(set_field)
         .endpoint(delete_field)
+        .route_layer(from_fn_with_state(state.clone(), may_read))
+}
+
+/// Whether the sender may read the profile. The specification lets everybody, and its endpoints
+/// carry no session; where the policy does not, a session is asked for.
+async fn may_read(
+    State(state): State<AppState>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if request.method() != Method::GET || state.accounts.shows_all_profiles() {
+        return Ok(next.run(request).await);
+    }
+    let (parts, body) = request.into_parts();
+    let head = http::Request::from_parts(parts, ());
+    let sender = auth::sender(&head, &state, Reach::Private).await?;
+    let path = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8"))?;
+    let owner = path.iter().find(|(name, _)| *name == "user_id");
+    let owner = plain::user_id(owner.map_or("", |(_, value)| value))?;
+    state.accounts.may_see_profile(&sender, &owner).await?;
+    let (parts, ()) = head.into_parts();
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// `GET /_matrix/client/v3/profile/{userId}`.
@@ -75,7 +102,7 @@ async fn set_field(
         .accounts
         .set_profile_field(&request.sender, &body.user_id, &body.value)
         .await?;
-    tell_rooms(&state, body.user_id, &change).await?;
+    tell_rooms(&state, &change).await;
     Ok(set_profile_field::v3::Response::new())
 }
 
@@ -89,25 +116,18 @@ async fn delete_field(
         .accounts
         .delete_profile_field(&request.sender, &body.user_id, &body.field)
         .await?;
-    tell_rooms(&state, body.user_id, &change).await?;
+    tell_rooms(&state, &change).await;
     Ok(delete_profile_field::v3::Response::new())
 }
 
-/// Rooms show names and avatars in their member events.
-async fn tell_rooms(
-    state: &AppState,
-    user_id: OwnedUserId,
-    change: &ProfileChange,
-) -> Result<(), ApiError> {
-    if !change.is_seen_in_rooms {
-        return Ok(());
+/// Rooms show names and avatars in their member events. The first rooms hear of it now.
+async fn tell_rooms(state: &AppState, change: &ProfileChange) {
+    if change.is_seen_in_rooms
+        && let Err(error) = state.accounts.begin_work(&state.rooms, change.user).await
+    {
+        // It is written down, and will be done.
+        tracing::warn!(%error, "rooms will hear of a changed profile later");
     }
-    let owner = Actor {
-        user_id,
-        user: change.user,
-        device: None,
-    };
-    Ok(state.rooms.profile_changed(&owner).await?)
 }
 
 fn field(

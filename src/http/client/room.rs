@@ -5,6 +5,7 @@
 
 use axum::{Router, extract::State};
 use ruma::{
+    UserId,
     api::{
         IncomingRequest, Metadata,
         client::{
@@ -20,6 +21,7 @@ use ruma::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    accounts::Error,
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
     rooms::{Actor, Says},
@@ -150,6 +152,12 @@ async fn redact(
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
     let body = request.body;
+    if request.sender.is_suspended() {
+        let event = state.rooms.event(&actor, &body.room_id, &body.event_id);
+        if !is_sent_by(&event.await?, request.sender.user_id()) {
+            return Err(Error::Suspended.into());
+        }
+    }
     let reason = body.reason.as_deref();
     let event_id = state
         .rooms
@@ -172,4 +180,13 @@ async fn upgrade(
         .upgrade(&actor, &body.room_id, version, creators)
         .await?;
     Ok(upgrade_room::v3::Response::new(room_id))
+}
+
+/// Suspended people take back what they said themselves (v1.19, "Account suspension").
+fn is_sent_by(event: &str, user_id: &UserId) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Sent<'a> {
+        sender: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_str::<Sent<'_>>(event).is_ok_and(|event| event.sender == user_id.as_str())
 }

@@ -1,6 +1,6 @@
 //! `/sync`.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use axum::{
     Router,
@@ -11,32 +11,72 @@ use http::header::CONTENT_TYPE;
 use ruma::api::client::sync::sync_events;
 
 use crate::{
+    accounts::{Reach, Requester},
     http::{ApiError, AppState, RouterExt as _, Ruma, error::JSON},
-    sync::{Request, Sync},
+    sync::{Error, Request},
 };
+
+/// The least time between two looks at whether an account has expired, in milliseconds.
+const LEAST_PAUSE_MS: u64 = 100;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new().endpoint_raw(&[], sync)
 }
 
-/// `GET /_matrix/client/v3/sync`
+/// `GET /_matrix/client/v3/sync`. One that waits ends when its session does, or when the account
+/// may read no more.
 async fn sync(
-    State(sync): State<Sync>,
+    State(state): State<AppState>,
     request: Ruma<sync_events::v3::Request>,
 ) -> Result<Response, ApiError> {
     let Ruma { sender, body, .. } = request;
     let since = body.since.as_deref().map(str::parse).transpose();
     let since = since.map_err(|_| ApiError::invalid_param("Not a sync token"))?;
-    let filter = sync.filter(sender.user(), body.filter).await?;
-    let text = sync
-        .sync(Request {
-            actor: (&*sender).into(),
-            since,
-            filter,
-            full_state: body.full_state,
-            state_after: body.use_state_after,
-            timeout: body.timeout.unwrap_or(Duration::ZERO),
-        })
-        .await?;
+    let filter = state.sync.filter(sender.user(), body.filter).await?;
+    let timeout = body.timeout.unwrap_or(Duration::ZERO);
+    let waits = since.is_some() && !timeout.is_zero();
+    let service = state.sync.clone();
+    let request = Request {
+        actor: (&*sender).into(),
+        since,
+        filter,
+        full_state: body.full_state,
+        state_after: body.use_state_after,
+        timeout,
+    };
+    let answer = async move { service.sync(request).await };
+    let text = if waits {
+        while_allowed(&state, &sender, Box::pin(answer)).await?
+    } else {
+        answer.await?
+    };
     Ok(([(CONTENT_TYPE, JSON)], text).into_response())
+}
+
+async fn while_allowed(
+    state: &AppState,
+    sender: &Requester,
+    mut answer: Pin<Box<dyn Future<Output = Result<String, Error>> + Send>>,
+) -> Result<String, ApiError> {
+    let accounts = &state.accounts;
+    let watch = accounts.watch_sessions(sender);
+    loop {
+        // Listened to before looking: what changes after the look wakes this.
+        let changed = watch.changed();
+        accounts.may_go_on(sender, Reach::Private).await?;
+        let expired = async {
+            match accounts.ms_to_expiry(sender) {
+                Some(left) => {
+                    let left = u64::try_from(left).unwrap_or(0).max(LEAST_PAUSE_MS);
+                    tokio::time::sleep(Duration::from_millis(left)).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = &mut answer => return Ok(answer?),
+            () = changed => {}
+            () = expired => {}
+        }
+    }
 }

@@ -31,6 +31,39 @@ impl From<Error> for ApiError {
                 ErrorCode::UserDeactivated,
                 "The account is deactivated",
             ),
+            Error::Locked => Self::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::UserLocked,
+                "This account has been locked",
+            )
+            .with("soft_logout", true),
+            Error::Suspended => Self::new(
+                FORBIDDEN,
+                ErrorCode::UserSuspended,
+                "You cannot perform this action while suspended",
+            ),
+            Error::Expired => Self::new(
+                FORBIDDEN,
+                "ORG_MATRIX_EXPIRED_ACCOUNT",
+                "The account has expired: ask for the mail to renew it",
+            ),
+            Error::NoExpiry => Self::bad_request("This account never expires"),
+            Error::ConsentNotGiven(page) => Self::new(
+                FORBIDDEN,
+                "M_CONSENT_NOT_GIVEN",
+                format!("There are new terms to agree to: {page}"),
+            )
+            .with("consent_uri", page.as_str()),
+            Error::ThreepidAuthFailed => Self::new(
+                BAD_REQUEST,
+                ErrorCode::ThreepidAuthFailed,
+                "The link in the mail was not opened",
+            ),
+            Error::ServerNotTrusted => Self::new(
+                FORBIDDEN,
+                ErrorCode::ServerNotTrusted,
+                "This identity server is not trusted",
+            ),
             Error::Denied(violation) => violation.into(),
             Error::UserInUse => {
                 Self::new(BAD_REQUEST, ErrorCode::UserInUse, "The user name is taken")

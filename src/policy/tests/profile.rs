@@ -49,6 +49,31 @@ fn avatars_can_be_fixed() {
 }
 
 #[test]
+fn addresses_are_fixed_unless_the_settings_say_otherwise() {
+    let refusal = tchap("").may_change_addresses().into_result().unwrap_err();
+    assert_eq!(
+        (refusal.kind.status(), refusal.reason),
+        (403, "addresses_fixed")
+    );
+    let lenient = tchap("addresses.allow_change = true");
+    assert!(lenient.may_change_addresses().is_allowed());
+    assert!(open("").may_change_addresses().is_allowed());
+}
+
+#[test]
+fn profiles_can_be_kept_to_people_who_share_a_room() {
+    assert!(tchap("").may_see_profile(false).is_allowed());
+    let shy = tchap("profiles.known_users_only = true");
+    assert!(shy.may_see_profile(true).is_allowed());
+    let refusal = shy.may_see_profile(false).into_result().unwrap_err();
+    assert_eq!(
+        (refusal.kind.status(), refusal.kind.errcode()),
+        (403, "M_FORBIDDEN")
+    );
+    assert!(open("profiles.known_users_only = true").shows_all_profiles());
+}
+
+#[test]
 fn the_open_profile_says_yes() {
     let policy = open(
         r#"

@@ -1,10 +1,13 @@
 //! The client-server API, as clients see it.
 
 mod account_data;
+mod account_validity;
+mod accounts;
 mod create_room;
 mod devices;
 mod directory;
 mod filters;
+mod holds;
 mod login;
 mod membership;
 mod messages;

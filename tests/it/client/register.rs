@@ -43,7 +43,7 @@ async fn a_display_name_that_follows_from_the_address_is_fixed() {
 }
 
 #[tokio::test]
-async fn reg_02_03_and_07_addresses_that_may_not_register_get_no_mail() {
+async fn reg_02_reg_03_and_reg_07_addresses_that_may_not_register_get_no_mail() {
     let site = tchap().await;
     for (email, failure) in [
         ("a@other.fr", (403, "M_THREEPID_DENIED")),
@@ -63,6 +63,23 @@ async fn reg_02_03_and_07_addresses_that_may_not_register_get_no_mail() {
         );
     }
     assert_eq!(site.service.mails().await, 0);
+}
+
+#[tokio::test]
+async fn reg_01_an_address_of_this_server_gets_a_session_and_one_mail() {
+    let site = tchap().await;
+    let answer = site.request_mail("register", "a@x.gouv.fr", 1).await.ok();
+    let sid = answer["sid"].as_str().unwrap();
+    assert!(
+        !sid.is_empty() && answer.as_object().unwrap().len() == 1,
+        "{answer}"
+    );
+    assert_eq!(site.service.mails().await, 1);
+    let link = site.service.newest_link().await.unwrap();
+    assert!(
+        link.query_pairs()
+            .any(|(key, value)| key == "sid" && value == sid)
+    );
 }
 
 #[tokio::test]
@@ -90,7 +107,7 @@ async fn reg_05_an_open_server_says_that_an_address_is_taken() {
 }
 
 #[tokio::test]
-async fn reg_06_and_09_a_known_address_looks_like_an_unknown_one() {
+async fn reg_06_and_reg_09_a_known_address_looks_like_an_unknown_one() {
     let site = tchap().await;
     site.register_agent("jean.dupont@culture.gouv.fr").await;
     let before = site.service.mails().await;
@@ -132,7 +149,7 @@ async fn reg_10_mails_to_an_address_are_limited() {
 }
 
 #[tokio::test]
-async fn reg_11_12_and_17_the_session_waits_until_the_link_is_opened() {
+async fn reg_11_reg_12_and_reg_17_the_session_waits_until_the_link_is_opened() {
     let site = tchap().await;
     let begun = site
         .post("r0/register", None, json!({ "password": PASSWORD }))
@@ -244,7 +261,7 @@ async fn reg_18_a_password_is_needed_at_the_end() {
 }
 
 #[tokio::test]
-async fn reg_19_and_pw_a_password_that_cannot_be_used_is_refused_at_once() {
+async fn reg_19_and_pw_06_a_password_that_cannot_be_used_is_refused_at_once() {
     let site = tchap().await;
     for (password, errcode) in [
         (json!(1), "M_BAD_JSON"),

@@ -74,6 +74,7 @@ fn settings(profile: Profile) -> Settings {
             requires_token: false,
             shared_secret: Some(SharedSecret::new(SHARED_SECRET)),
             terms: Vec::new(),
+            require_acceptance: false,
         },
         sessions: SessionSettings {
             password_login: true,
@@ -81,6 +82,7 @@ fn settings(profile: Profile) -> Settings {
             refresh_token_lifetime: None,
             nonrefreshable_access_token_lifetime: None,
         },
+        validity: None,
         validation_lifetime: Duration::from_hours(72),
         next_link_domains: vec!["tchap.example.org".to_owned()],
         pause_ms: 0..1,
@@ -148,6 +150,12 @@ impl AccountsSite {
             self.clock.clone(),
             Random::seeded(2),
         )
+    }
+
+    /// The service after a restart with other settings.
+    pub(crate) async fn restart(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.accounts = self.other_process().await;
     }
 
     /// Gives a new user a session with this token and the device `DEVICE`.

@@ -418,12 +418,20 @@ fn right(name: &str, world: &World) -> Value {
             "initial_device_display_name": "a device", "inhibit_login": false,
             "auth": { "type": "m.login.dummy", "session": "none" },
         }),
-        "request_registration_token_via_email" | "request_password_change_token_via_email" => {
+        "request_registration_token_via_email"
+        | "request_3pid_management_token_via_email"
+        | "request_password_change_token_via_email" => {
             json!({
                 "client_secret": "secret", "email": "a@example.com", "send_attempt": 1,
                 "next_link": "https://example.org/", "id_server": "a", "id_access_token": "b",
             })
         }
+        "add_3pid" | "bind_3pid" => json!({ "sid": "a", "client_secret": "secret",
+            "id_server": "example.org", "id_access_token": "b",
+            "auth": { "type": "m.login.dummy", "session": "none" } }),
+        "delete_3pid" | "unbind_3pid" => json!({ "medium": "email", "address": "a@example.com" }),
+        "lock_user" | "suspend_user" => json!({ "locked": true, "suspended": true }),
+        "users_info" => json!({ "user_ids": [user_id, "@nobody:example.org"] }),
         "change_password" => json!({
             "new_password": "Correct-horse8", "logout_devices": true,
             "auth": { "type": "m.login.password", "password": "wrong", "session": "none",

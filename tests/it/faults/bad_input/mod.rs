@@ -23,8 +23,15 @@ use crate::harness::{
 
 /// How often each route is tried.
 const ROUNDS: u32 = 12;
-/// The route whose body comes from a page, and is no JSON.
-const FORM: &str = "password_link_confirmed";
+/// The routes whose body comes from a page, and is no JSON.
+const FORMS: [&str; 2] = ["password_link_confirmed", "consent_given"];
+/// Parts of the paths of pages, whose refusals are for people.
+const PAGES: [&str; 4] = [
+    "submit_token",
+    "submitToken",
+    "account_validity/renew",
+    "/_matrix/consent",
+];
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,8 +83,7 @@ impl Site {
                 .ok()
                 .and_then(|body: Value| Some(body.get("errcode")?.is_string()));
             let stepwise = status == StatusCode::UNAUTHORIZED && text.contains("\"flows\"");
-            let page =
-                request.path.contains("submit_token") || request.path.contains("submitToken");
+            let page = PAGES.iter().any(|page| request.path.contains(page));
             let refused = errcode.unwrap_or(stepwise || page);
             assert!(refused, "{status} {text:?}: {}", what());
         }
@@ -162,7 +168,7 @@ async fn random_requests_are_answered_on_every_route() {
             for token in [None, world.user.token.as_deref()] {
                 let mut raw = Raw::new(route.method.clone(), &path, token);
                 raw.body = body;
-                if route.name == FORM {
+                if FORMS.contains(&route.name) {
                     raw.content_type = "application/x-www-form-urlencoded";
                 } else if rng.random_bool(0.1) {
                     raw.content_type = "text/plain";
@@ -220,7 +226,7 @@ async fn large_and_deep_bodies_are_refused_on_every_route() {
     let arrays = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let objects = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
     let open = "[".repeat(10_000);
-    let takes_json = |route: &&Route| route.takes_body() && route.name != FORM;
+    let takes_json = |route: &&Route| route.takes_body() && !FORMS.contains(&route.name);
     for route in routes::all().iter().filter(takes_json) {
         let Route { method, name, .. } = route;
         let path = generate::plausible(&mut rng, route.paths[0], &world);
