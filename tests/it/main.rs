@@ -29,4 +29,5 @@ mod mail;
 mod mail_queue;
 mod pages;
 mod policy;
+mod rows;
 mod tidy;

@@ -150,7 +150,7 @@ async fn av_02_accounts_that_were_there_get_dates_in_the_last_tenth_of_the_perio
 }
 
 #[tokio::test]
-async fn av_03_each_delay_has_one_mail_and_a_new_mail_kills_the_old_link() {
+async fn av_03_r_26_each_delay_has_one_mail_and_a_new_mail_kills_the_old_link() {
     let site = site().await;
     let me = site.register_agent("a@x.gouv.fr").await;
     assert_eq!(site.after(days(69)).await, 0);

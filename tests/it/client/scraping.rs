@@ -164,3 +164,15 @@ async fn new_limits_apply_while_the_server_runs() {
     };
     crate::harness::process::until("more searches", String::new, again).await;
 }
+
+#[tokio::test]
+async fn r_32_info_is_no_oracle_for_lists_of_addresses() {
+    let server = server(&limits("address_lookup", 2)).await;
+    let ask = async |address: &str| {
+        let path = format!("/_matrix/identity/api/v1/info?medium=email&address={address}");
+        server.client().get(&path).await
+    };
+    ask("a@culture.gouv.fr").await.expect_ok();
+    ask("b@culture.gouv.fr").await.expect_ok();
+    expect_limited(ask("c@culture.gouv.fr").await);
+}

@@ -8,7 +8,7 @@ use crate::harness::client::encode;
 const OUTSIDER: &str = "kermit@example.com";
 
 #[tokio::test]
-async fn in_03_all_rooms_that_wait_become_invites() {
+async fn in_03_in_04_all_rooms_that_wait_become_invites() {
     let town = Town::new().await;
     let jean = town.register("jean.dupont@culture.gouv.fr").await;
     let anne = town.register("anne.martin@justice.gouv.fr").await;
@@ -32,7 +32,7 @@ async fn in_03_all_rooms_that_wait_become_invites() {
 }
 
 #[tokio::test]
-async fn in_05_m3_04_m3_05_a_restricted_room_takes_no_outsiders_and_nothing_is_stored() {
+async fn in_05_m3_04_m3_05_r_18_a_restricted_room_takes_no_outsiders_and_nothing_is_stored() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let room_id = agent.create_room(&room("restricted")).await;

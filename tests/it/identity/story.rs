@@ -7,7 +7,7 @@ use super::{Town, invite_address, invites, pending, room};
 use crate::harness::client::encode;
 
 #[tokio::test]
-async fn in_01_in_02_reg_04_ro_01_an_outsider_is_invited_by_mail_registers_and_joins() {
+async fn in_01_in_02_reg_04_ro_01_r_27_an_outsider_is_invited_by_mail_registers_and_joins() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let room_id = agent.create_room(&room("unrestricted")).await;

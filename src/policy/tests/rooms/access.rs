@@ -113,7 +113,7 @@ fn ar_20_encryption_is_not_declined_later() {
 }
 
 #[test]
-fn ar_21_ar_22_who_changes_an_unencrypted_room_says_so_again() {
+fn ar_21_ar_22_r_19_who_changes_an_unencrypted_room_says_so_again() {
     let state = State::unencrypted();
     refused(change(&state, rule("unrestricted")), "AR-21");
     let access = json!({ "rule": "unrestricted", "force_unencrypted_at_creation": false });

@@ -76,7 +76,7 @@ async fn cr_02_ro_02_ro_03_guests_make_no_rooms() {
 }
 
 #[tokio::test]
-async fn cr_05_cr_07_cr_09_cr_13_cr_24_rooms_that_nobody_may_have_are_not_made() {
+async fn cr_05_cr_07_cr_09_cr_13_cr_24_r_28_rooms_that_nobody_may_have_are_not_made() {
     let server = tchap().await;
     let marie = agent(&server, "marie").await;
     let direct = json!({ "is_direct": true });

@@ -16,7 +16,7 @@ async fn bring(host: &Client, room: &str, member: &Client) {
 }
 
 #[tokio::test]
-async fn la_01_la_02_la_06_a_private_room_is_not_left_without_a_lead() {
+async fn la_01_la_02_la_06_r_16_r_22_a_private_room_is_not_left_without_a_lead() {
     let server = tchap().await;
     let (anna, ben) = (agent(&server, "anna").await, agent(&server, "ben").await);
     let carla = agent(&server, "carla").await;
@@ -29,6 +29,8 @@ async fn la_01_la_02_la_06_a_private_room_is_not_left_without_a_lead() {
     let before = levels(&carla, &room).await;
     ben.leave(&room).await.expect_ok();
     assert_eq!(levels(&carla, &room).await, before);
+    carla.leave(&room).await.expect_ok();
+    // Leaving again does no harm.
     carla.leave(&room).await.expect_ok();
     // Nobody else is there.
     let alone = anna.create_room(&private()).await;

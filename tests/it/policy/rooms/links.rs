@@ -33,7 +33,8 @@ fn texts(messages: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn lk2_01_lk2_03_lk2_07_lk2_08_lk2_09_agents_join_by_the_link_until_it_is_switched_off() {
+async fn lk2_01_lk2_03_lk2_07_lk2_08_lk2_09_r_20_agents_join_by_the_link_until_it_is_switched_off()
+{
     let server = tchap().await;
     let marie = agent(&server, "marie").await;
     let (paul, luc) = (agent(&server, "paul").await, agent(&server, "luc").await);

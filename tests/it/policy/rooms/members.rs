@@ -242,7 +242,7 @@ async fn pl_05_pl_07_a_room_where_all_have_power_is_not_opened() {
 }
 
 #[tokio::test]
-async fn ro_14_guests_are_in_no_space() {
+async fn ro_14_r_21_guests_are_in_no_space() {
     let server = tchap().await;
     let marie = agent(&server, "marie").await;
     let eve = guest(&server, "eve").await;

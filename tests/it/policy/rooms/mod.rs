@@ -18,6 +18,7 @@ mod links;
 mod members;
 mod restrictions;
 mod state;
+mod upgrade;
 
 const ACCESS: &str = "im.vector.room.access_rules";
 const LEVELS: &str = "m.room.power_levels";

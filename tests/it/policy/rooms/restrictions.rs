@@ -15,7 +15,7 @@ async fn drc_04_drc_05_drc_06_rooms_are_joined_by_invite_and_by_their_creator() 
 }
 
 #[tokio::test]
-async fn drc_07_drc_08_people_are_invited_along_and_not_later() {
+async fn drc_07_drc_08_r_31_people_are_invited_along_and_not_later() {
     let server = tchap_with("[policy.restrictions]\ninvite_at_creation_only = true").await;
     let marie = agent(&server, "marie").await;
     let (paul, luc) = (agent(&server, "paul").await, agent(&server, "luc").await);
