@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{BAD_CONFIGURATION, FAILURE, SUCCESS, Source, config::report, serve::failed};
 use crate::{
-    http::chappe_admin::EXPLAIN_REGISTRATION,
+    http::chappe_admin::{EXPLAIN_INVITE, EXPLAIN_REGISTRATION, EXPLAIN_ROOM},
     policy::{Policy, RegistrationQuestion},
 };
 
@@ -45,6 +45,53 @@ pub enum PolicyCommand {
 pub enum Explain {
     /// Whether an e-mail address may register, and with which user id, name and password.
     Registration(Registration),
+    /// Whether a user may be invited to a room. Asks a running server.
+    Invite(Invite),
+    /// Whether somebody may make a room. Asks a running server.
+    Room(Room),
+}
+
+/// A running server to ask.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct Online {
+    /// The http address of the server.
+    #[arg(long, value_name = "URL")]
+    pub server: Url,
+    /// The file with the access token of an administrator of that server.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `policy explain invite`.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// Which server to ask.
+    #[command(flatten)]
+    pub online: Online,
+    /// The room.
+    #[arg(long, value_name = "ID")]
+    pub room: String,
+    /// Who would invite.
+    #[arg(long, value_name = "ID")]
+    pub sender: String,
+    /// Who would be invited.
+    pub user: String,
+}
+
+/// The arguments of `policy explain room`.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Which server to ask.
+    #[command(flatten)]
+    pub online: Online,
+    /// Who would make the room.
+    #[arg(long, value_name = "ID")]
+    pub creator: String,
+    /// A file with the body of the createRoom request. Without it, the body is empty.
+    pub body: Option<PathBuf>,
 }
 
 /// The arguments of `policy explain registration`.
@@ -88,7 +135,32 @@ pub fn run(
     out: &mut dyn Write,
     problems: &mut dyn Write,
 ) -> io::Result<u8> {
-    let PolicyCommand::Explain(Explain::Registration(arguments)) = command;
+    let PolicyCommand::Explain(explain) = command;
+    let arguments = match explain {
+        Explain::Registration(arguments) => arguments,
+        Explain::Invite(arguments) => {
+            let question = json!({
+                "room_id": arguments.room,
+                "sender": arguments.sender,
+                "user_id": arguments.user,
+            });
+            let online = &arguments.online;
+            let explained = post(
+                &online.server,
+                &online.token_file,
+                EXPLAIN_INVITE,
+                &question,
+            );
+            return answer(explained, online.json, out, problems);
+        }
+        Explain::Room(arguments) => {
+            let online = &arguments.online;
+            let explained = arguments.question().and_then(|question| {
+                post(&online.server, &online.token_file, EXPLAIN_ROOM, &question)
+            });
+            return answer(explained, online.json, out, problems);
+        }
+    };
     let explained = match (&arguments.server, &arguments.token_file) {
         (Some(server), Some(token)) => online(arguments, server, token),
         _ => {
@@ -109,9 +181,19 @@ pub fn run(
             offline(arguments, &policy)
         }
     };
+    answer(explained, arguments.json, out, problems)
+}
+
+/// Writes the answer. Gives the exit code.
+fn answer(
+    explained: anyhow::Result<Value>,
+    as_json: bool,
+    out: &mut dyn Write,
+    problems: &mut dyn Write,
+) -> io::Result<u8> {
     match explained {
         Ok(explanation) => {
-            if arguments.json {
+            if as_json {
                 writeln!(out, "{explanation:#}")?;
             } else {
                 tell(&explanation, out)?;
@@ -136,7 +218,6 @@ fn offline(arguments: &Registration, policy: &Policy) -> anyhow::Result<Value> {
 }
 
 fn online(arguments: &Registration, server: &Url, token: &Path) -> anyhow::Result<Value> {
-    let token = first_line(token)?;
     let mut question = json!({ "address": arguments.address, "invited": arguments.invited });
     let password = arguments.password()?;
     let fields = [
@@ -150,11 +231,17 @@ fn online(arguments: &Registration, server: &Url, token: &Path) -> anyhow::Resul
             .filter_map(|(name, text)| Some((name.to_owned(), text?.into())));
         question.extend(given);
     }
+    post(server, token, EXPLAIN_REGISTRATION, &question)
+}
+
+/// Asks a running server.
+fn post(server: &Url, token: &Path, path: &str, question: &Value) -> anyhow::Result<Value> {
+    let token = first_line(token)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let asked = async { timeout(PATIENCE, ask(server, &token, &question)).await };
+    let asked = async { timeout(PATIENCE, ask(server, &token, path, question)).await };
     runtime
         .block_on(asked)
         .context("the server does not answer")?
@@ -162,7 +249,7 @@ fn online(arguments: &Registration, server: &Url, token: &Path) -> anyhow::Resul
 
 /// Posts the question. Over http only: the command is for the machine that the server runs on, and
 /// the token is an administrator's.
-async fn ask(server: &Url, token: &str, question: &Value) -> anyhow::Result<Value> {
+async fn ask(server: &Url, token: &str, path: &str, question: &Value) -> anyhow::Result<Value> {
     if server.scheme() != "http" {
         bail!("{server} is not an http address: ask the server on its own machine");
     }
@@ -173,7 +260,7 @@ async fn ask(server: &Url, token: &str, question: &Value) -> anyhow::Result<Valu
         .with_context(|| format!("no connection to {server}"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::post(EXPLAIN_REGISTRATION)
+    let request = http::Request::post(path)
         .header("host", format!("{host}:{port}"))
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", "application/json")
@@ -239,6 +326,21 @@ fn tell(explanation: &Value, out: &mut dyn Write) -> io::Result<()> {
     let matched = matched.map(|key| format!(", by {key}")).unwrap_or_default();
     let (profile, allowed) = (text(&explanation["profile"]), &explanation["allowed"]);
     writeln!(out, "{}{kind}{matched} (profile {profile})", word(allowed))
+}
+
+impl Room {
+    fn question(&self) -> anyhow::Result<Value> {
+        let body = match &self.body {
+            Some(file) => {
+                let shown = file.display();
+                let text = fs::read_to_string(file);
+                let text = text.with_context(|| format!("{shown} cannot be read"))?;
+                serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))?
+            }
+            None => json!({}),
+        };
+        Ok(json!({ "creator": self.creator, "room": body }))
+    }
 }
 
 impl Registration {

@@ -5,18 +5,31 @@ use axum::{
     extract::{Request, State},
     routing::post,
 };
-use serde::Deserialize;
+use ruma::{OwnedRoomId, OwnedUserId, api::client::room::create_room};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{AppState, Kind, auth, body, body::read_json, error::ApiError};
-use crate::policy::{Explanation, RegistrationQuestion};
+use super::{AppState, Kind, auth, body, body::read_json, endpoint::convert, error::ApiError};
+use crate::{
+    policy::{Explanation, RegistrationQuestion},
+    rooms::Says,
+};
 
 /// Where it is explained what the policy says of a registration.
 pub const EXPLAIN_REGISTRATION: &str = "/_chappe/admin/v1/policy/explain/registration";
 
+/// Where it is explained what the policy says of an invite to a room.
+pub const EXPLAIN_INVITE: &str = "/_chappe/admin/v1/policy/explain/invite";
+/// Where it is explained what the policy says of a new room.
+pub const EXPLAIN_ROOM: &str = "/_chappe/admin/v1/policy/explain/room";
+
 /// Every endpoint of this file.
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().route(EXPLAIN_REGISTRATION, post(explain_registration))
+    Router::new()
+        .route(EXPLAIN_REGISTRATION, post(explain_registration))
+        .route(EXPLAIN_INVITE, post(explain_invite))
+        .route(EXPLAIN_ROOM, post(explain_room))
 }
 
 #[derive(Deserialize)]
@@ -36,20 +49,7 @@ async fn explain_registration(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Json<Explanation>, ApiError> {
-    let (parts, content) = request.into_parts();
-    let head = http::Request::from_parts(parts, ());
-    let admin = match auth::administrator(&head, &state).await {
-        Ok(admin) => admin,
-        Err(error) => {
-            body::drain(content, state.settings.body_timeout).await;
-            return Err(error);
-        }
-    };
-    state.limits.check_user(Kind::Read, admin.user())?;
-    let settings = &state.settings;
-    let content = read_json(content, settings.max_body_bytes, settings.body_timeout).await?;
-    let question: Question = serde_json::from_slice(&content)
-        .map_err(|error| ApiError::bad_json(format!("Bad JSON: {error}")))?;
+    let question: Question = question(&state, request).await?;
     let explanation = state
         .accounts
         .explain_registration(&RegistrationQuestion {
@@ -61,4 +61,76 @@ async fn explain_registration(
         })
         .await?;
     Ok(Json(explanation))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteQuestion {
+    room_id: OwnedRoomId,
+    sender: OwnedUserId,
+    user_id: OwnedUserId,
+}
+
+/// `POST /_chappe/admin/v1/policy/explain/invite`: whether a user may invite another to a room.
+async fn explain_invite(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Json<Explanation>, ApiError> {
+    let question: InviteQuestion = question(&state, request).await?;
+    let InviteQuestion {
+        room_id,
+        sender,
+        user_id,
+    } = question;
+    let rooms = &state.rooms;
+    Ok(Json(
+        rooms.explain_invite(&room_id, &sender, &user_id).await?,
+    ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoomQuestion {
+    creator: OwnedUserId,
+    /// The body of a `createRoom`.
+    room: Value,
+}
+
+/// `POST /_chappe/admin/v1/policy/explain/room`: whether a user may make a room like this.
+async fn explain_room(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Json<Explanation>, ApiError> {
+    let RoomQuestion { creator, room }: RoomQuestion = question(&state, request).await?;
+    let says = match room.get("visibility") {
+        Some(_) => Says::Visibility,
+        None => Says::NoVisibility,
+    };
+    let text = room.to_string();
+    let request = http::Request::post("/_matrix/client/v3/createRoom")
+        .body(text.as_bytes())
+        .map_err(|error| ApiError::internal(&error))?;
+    let request = convert::<create_room::v3::Request>(request, &[])?;
+    let rooms = &state.rooms;
+    Ok(Json(
+        rooms.explain_creation(&creator, &request, says).await?,
+    ))
+}
+
+/// What an administrator asks.
+async fn question<Q: DeserializeOwned>(state: &AppState, request: Request) -> Result<Q, ApiError> {
+    let (parts, content) = request.into_parts();
+    let head = http::Request::from_parts(parts, ());
+    let admin = match auth::administrator(&head, state).await {
+        Ok(admin) => admin,
+        Err(error) => {
+            body::drain(content, state.settings.body_timeout).await;
+            return Err(error);
+        }
+    };
+    state.limits.check_user(Kind::Read, admin.user())?;
+    let settings = &state.settings;
+    let content = read_json(content, settings.max_body_bytes, settings.body_timeout).await?;
+    serde_json::from_slice(&content)
+        .map_err(|error| ApiError::bad_json(format!("Bad JSON: {error}")))
 }

@@ -289,7 +289,7 @@ where
 ///
 /// Some of ruma's parsers panic on JSON of another shape (`login::v3::LoginInfo` without `type`
 /// does in 0.25): that is the client's mistake, like any other wrong shape.
-fn convert<R: IncomingRequest>(
+pub(super) fn convert<R: IncomingRequest>(
     request: http::Request<&[u8]>,
     path: &[&str],
 ) -> Result<R, ApiError> {

@@ -23,11 +23,12 @@ pub struct RegistrationQuestion<'a> {
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
-    /// What was asked: `address`, `register`, `user_id`, `display_name`, `password`.
+    /// What was asked: `address`, `register`, `user_id`, `display_name`, `password`,
+    /// `address_in_use`, `invite`, `room`, `create_room`.
     pub question: &'static str,
     /// Whether the answer is yes.
     pub allowed: bool,
-    /// The row of the rules that decided, or `open`.
+    /// The row of the rules that decided, `open`, or `Matrix` where the room itself did.
     pub rule: &'static str,
     /// The word that clients get as `fr.gouv.tchap.reason`, where the answer is no.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +51,7 @@ pub struct Explanation {
     pub profile: &'static str,
     /// Whether it would be allowed.
     pub allowed: bool,
-    /// Whether the person would be an external guest.
+    /// Whether the person whom it is about is, or would be, an external guest.
     pub external: bool,
     /// The entry or pattern of `[policy.addresses]` that fits the address, by its key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,11 +106,9 @@ impl Explanation {
 }
 
 impl Policy {
-    /// Whether a registration would be allowed, and which rules decide (tchap.md 2.1, 2.2, 2.5 and
-    /// 2.6). What only the database knows is not asked: whether the address, or the user id, is
-    /// taken.
-    pub fn explain_registration(&self, question: &RegistrationQuestion<'_>) -> Explanation {
-        let mut explanation = Explanation {
+    /// An answer without decisions yet.
+    pub fn explanation(&self) -> Explanation {
+        Explanation {
             profile: match self.profile() {
                 Profile::Tchap => "tchap",
                 Profile::Open => "open",
@@ -118,7 +117,14 @@ impl Policy {
             external: false,
             matched: None,
             decisions: Vec::new(),
-        };
+        }
+    }
+
+    /// Whether a registration would be allowed, and which rules decide (tchap.md 2.1, 2.2, 2.5 and
+    /// 2.6). What only the database knows is not asked: whether the address, or the user id, is
+    /// taken.
+    pub fn explain_registration(&self, question: &RegistrationQuestion<'_>) -> Explanation {
+        let mut explanation = self.explanation();
         match EmailAddress::parse(question.address) {
             Ok(address) => self.explain_address(&address, question, &mut explanation),
             Err(error) => explanation.push(Explained::denied("address", error.into())),

@@ -12,7 +12,7 @@ use super::{Actor, Error, Planned, Rooms};
 use crate::{
     event::Room,
     policy::{
-        Policy,
+        Decision, Policy,
         rooms::{Facts, People, PlannedEvent, Standing},
     },
     store::{RoomNid, accounts, directory},
@@ -34,6 +34,18 @@ impl Rooms {
         if is_message || planned.is_decided {
             return Ok(());
         }
+        let decision = self.decide(nid, room, planned).await?;
+        Ok(decision.into_result()?)
+    }
+
+    /// What the policy says of an event.
+    pub(super) async fn decide(
+        &self,
+        nid: RoomNid,
+        room: &Room,
+        planned: &Planned,
+    ) -> Result<Decision, Error> {
+        let draft = &planned.draft;
         let policy = self.policy();
         let event = PlannedEvent {
             event_type: &draft.event_type,
@@ -43,7 +55,7 @@ impl Rooms {
             redacts: planned.redacts.as_deref().map(|target| &*target.pdu),
         };
         let Some(needs) = policy.rooms().needs(room, &event) else {
-            return Ok(());
+            return Ok(policy.rooms().free());
         };
         let facts = Facts {
             people: self.people(&policy, &needs.users).await?,
@@ -52,8 +64,7 @@ impl Rooms {
                 directory::is_published(&mut conn, nid).await?
             },
         };
-        let decision = policy.rooms().may_send(room, &event, &facts);
-        Ok(decision.into_result()?)
+        Ok(policy.rooms().may_send(room, &event, &facts))
     }
 
     /// Asks the policy whether a room may be replaced.

@@ -11,6 +11,7 @@ mod account_data;
 mod create;
 mod directory;
 mod error;
+mod explain;
 mod filters;
 mod gate;
 mod locks;

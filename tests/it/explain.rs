@@ -8,10 +8,16 @@ use serde_json::{Value, json};
 use crate::harness::tchap::{CONFIG, person, person_with, server};
 
 const PATH: &str = "/_chappe/admin/v1/policy/explain/registration";
+const INVITE: &str = "/_chappe/admin/v1/policy/explain/invite";
+const ROOM: &str = "/_chappe/admin/v1/policy/explain/room";
 
 /// The exit code, the answer and the problems.
 fn explain(arguments: &[&str]) -> (u8, String, String) {
-    let fixed = ["chappe", "policy", "explain", "registration"];
+    run("registration", arguments)
+}
+
+fn run(what: &str, arguments: &[&str]) -> (u8, String, String) {
+    let fixed = ["chappe", "policy", "explain", what];
     let arguments = fixed.iter().chain(arguments).copied();
     let (mut out, mut problems) = (Vec::new(), Vec::new());
     let code = cli::run(arguments, &mut out, &mut problems).unwrap();
@@ -108,4 +114,99 @@ async fn a_server_explains_to_its_administrators_alone() {
     assert!(good.1.contains("address_in_use"), "{good:?}");
     assert_eq!(bad.0, 1, "{bad:?}");
     assert!(bad.1.contains("CK-01"), "{bad:?}");
+}
+
+#[tokio::test]
+async fn rooms_and_invites_are_explained_by_the_rule_that_would_refuse_them() {
+    let server = server("").await;
+    let root = person_with(&server, "root@culture.gouv.fr", None, true).await;
+    let alice = person(&server, "alice@culture.gouv.fr").await;
+    let bob = person(&server, "bob@culture.gouv.fr").await;
+    let paul = person(&server, "paul@entreprise.example").await;
+    let room = alice
+        .create_room(&json!({ "preset": "private_chat" }))
+        .await;
+    let invite = async |sender: &str, user_id: &str| {
+        let body = json!({ "room_id": room, "sender": sender, "user_id": user_id });
+        root.post(INVITE, &body).await.expect_ok()
+    };
+    let good = invite(&alice.user_id, &bob.user_id).await;
+    assert_eq!(good["allowed"], true, "{good}");
+    assert_eq!(good["external"], false);
+    // The room is not open to externals.
+    let refused = invite(&alice.user_id, &paul.user_id).await;
+    assert_eq!(refused["allowed"], false, "{refused}");
+    assert_eq!(refused["external"], true);
+    let first = &refused["decisions"][0];
+    assert_eq!(
+        (&first["question"], &first["allowed"]),
+        (&json!("invite"), &json!(false))
+    );
+    // What is explained is what happens.
+    let refusal = alice.invite(&room, &paul.user_id).await;
+    let refusal = refusal.expect_error(403, "M_FORBIDDEN");
+    assert_eq!(refusal["fr.gouv.tchap.reason"], first["reason"]);
+    // Bob is not in the room.
+    let stranger = invite(&bob.user_id, &root.user_id).await;
+    assert_eq!(
+        stranger["decisions"][1]["reason"], "not_joined",
+        "{stranger}"
+    );
+    let body = json!({
+        "room_id": "!nowhere:example.org", "sender": alice.user_id, "user_id": bob.user_id,
+    });
+    root.post(INVITE, &body)
+        .await
+        .expect_error(404, "M_NOT_FOUND");
+    alice
+        .post(INVITE, &body)
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+
+    // RO-02: an external makes no room.
+    let create = async |creator: &str, room: Value| {
+        let body = json!({ "creator": creator, "room": room });
+        root.post(ROOM, &body).await.expect_ok()
+    };
+    let agent = create(&alice.user_id, json!({ "preset": "private_chat" })).await;
+    assert_eq!(agent["allowed"], true, "{agent}");
+    let external = create(&paul.user_id, json!({ "preset": "private_chat" })).await;
+    assert_eq!(external["allowed"], false, "{external}");
+    let refusal = paul
+        .post("createRoom", &json!({ "preset": "private_chat" }))
+        .await;
+    assert_eq!(
+        refusal.body["fr.gouv.tchap.reason"],
+        external["decisions"][0]["reason"]
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let (token, body) = (folder.path().join("token"), folder.path().join("room.json"));
+    fs::write(&token, root.token.as_deref().unwrap()).unwrap();
+    fs::write(&body, r#"{"preset":"private_chat"}"#).unwrap();
+    let (alice, bob, paul) = (
+        alice.user_id.clone(),
+        bob.user_id.clone(),
+        paul.user_id.clone(),
+    );
+    let url = server.url.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let source = ["--server", &url, "--token-file", text(&token)];
+        let invite = |user: &str| {
+            let more = ["--room", &room, "--sender", &alice, user];
+            run("invite", &[&source[..], &more].concat())
+        };
+        let room = run(
+            "room",
+            &[&source[..], &["--creator", &paul, text(&body)]].concat(),
+        );
+        (invite(&bob), invite(&paul), room)
+    });
+    let (good, refused, room) = asked.await.unwrap();
+    assert_eq!(
+        (good.0, refused.0, room.0),
+        (0, 1, 1),
+        "{good:?}{refused:?}{room:?}"
+    );
+    assert!(room.1.contains("denied   create_room"), "{room:?}");
 }

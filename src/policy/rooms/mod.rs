@@ -270,6 +270,12 @@ impl<'p> RoomPolicy<'p> {
         Some(needs)
     }
 
+    /// What is said of an event for which nothing must be known.
+    pub fn free(self) -> Decision {
+        let rule = if self.0.is_open() { OPEN } else { "4" };
+        Decision::Allow { rule }
+    }
+
     /// Whether an event may be sent to a room. `facts` are what [`Self::needs`] asked for.
     pub fn may_send(self, room: &Room, event: &PlannedEvent<'_>, facts: &Facts) -> Decision {
         if self.0.is_open() {

@@ -17,17 +17,17 @@ use crate::{
 
 impl Rooms {
     /// Asks the policy whether somebody may make the room of a request, and puts into its blueprint
-    /// what it gets on the way.
+    /// what it gets on the way. Gives the rule that decided.
     ///
     /// # Errors
     /// [`Error::Denied`] if they may not.
-    pub(super) async fn ask_to_create(
+    pub(in crate::rooms) async fn ask_to_create(
         &self,
         actor: &Actor,
         request: &Request,
         says: Says,
         blueprint: &mut Blueprint,
-    ) -> Result<(), Error> {
+    ) -> Result<&'static str, Error> {
         let initial_state = state::initial_state(request)?;
         let levels = request.power_level_content_override.as_ref();
         let levels = levels.map(|raw| build::content_from_json(raw.json()));
@@ -60,7 +60,7 @@ impl Rooms {
         for draft in creation.state {
             blueprint.put(draft);
         }
-        Ok(())
+        Ok(creation.rule)
     }
 }
 
