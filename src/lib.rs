@@ -35,8 +35,9 @@ pub mod rooms;
 // Layer 7: accounts and their sessions.
 pub mod accounts;
 
-// Layer 8: what a client missed, and whose address is whose.
+// Layer 8: what a client missed, whose address is whose, and what the operator tells people.
 pub mod identity;
+pub mod notices;
 pub mod sync;
 
 // Layer 9: what comes in.

@@ -11,7 +11,7 @@ use crate::{
     policy::EmailAddress,
     store::{
         Store, UserNid, account_holds,
-        accounts::{self, Details},
+        account_views::{self, Details},
         devices::{self, Device},
         profiles::{self, Profile},
         threepids::{self, Threepid},
@@ -77,7 +77,7 @@ impl Accounts {
     ) -> Result<AccountView, Error> {
         Self::require_admin(requester)?;
         let mut conn = self.0.store.conn().await?;
-        let details = accounts::find_details(&mut conn, user_id)
+        let details = account_views::find_details(&mut conn, user_id)
             .await?
             .ok_or(Error::NotFound("no such user on this server"))?;
         let user = details.user;
@@ -99,7 +99,7 @@ impl Accounts {
     ) -> Result<Vec<Device>, Error> {
         Self::require_admin(requester)?;
         let mut conn = self.0.store.conn().await?;
-        let details = accounts::find_details(&mut conn, user_id)
+        let details = account_views::find_details(&mut conn, user_id)
             .await?
             .ok_or(Error::NotFound("no such user on this server"))?;
         Ok(devices::list(&mut conn, details.user).await?)
@@ -187,7 +187,7 @@ impl Accounts {
 
     async fn find_details(&self, user_id: &UserId) -> Result<Option<Details>, Error> {
         let mut conn = self.0.store.conn().await?;
-        Ok(accounts::find_details(&mut conn, user_id).await?)
+        Ok(account_views::find_details(&mut conn, user_id).await?)
     }
 
     /// Each address must be one that may register here, and nobody else's.

@@ -16,9 +16,7 @@ use super::{Accounts, Error, Requester};
 use crate::{
     audit::{Actor, action},
     store::{
-        Store, UserNid, access_tokens, account_holds,
-        accounts::{self, Account},
-        devices,
+        Store, UserNid, access_tokens, account_holds, account_views, accounts::Account, devices,
     },
 };
 
@@ -225,7 +223,7 @@ impl Accounts {
     /// What others may know of accounts of this server (tchap.md 6.3). Others are left out.
     pub async fn users_info(&self, user_ids: &[OwnedUserId]) -> Result<Vec<UserInfo>, Error> {
         let mut conn = self.0.store.conn().await?;
-        let found = accounts::list_info(&mut conn, user_ids).await?;
+        let found = account_views::list_info(&mut conn, user_ids).await?;
         let now = self.0.clock.now_i64();
         let policy = self.0.policy.load();
         let info = found.into_iter().map(|info| UserInfo {

@@ -21,6 +21,7 @@ use crate::{
     identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
+    notices::Notices,
     policy::Policy,
     rooms::Rooms,
     store::{
@@ -53,6 +54,8 @@ pub struct Core {
     pub rooms: Rooms,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
+    /// What the operator tells people.
+    pub notices: Notices,
     /// Stops the journal, after what waits was written.
     pub(super) journal_stop: CancellationToken,
     cluster: Option<Cluster>,
@@ -125,6 +128,12 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
+        let notices = Notices::new(
+            settings::notices(config),
+            store.clone(),
+            accounts.clone(),
+            rooms.clone(),
+        );
         let identity = Identity::new(
             settings::identity(config),
             store.clone(),
@@ -144,6 +153,7 @@ impl Core {
             accounts,
             rooms,
             identity,
+            notices,
             journal_stop,
             cluster,
         })

@@ -37,6 +37,7 @@ pub(super) fn state(
         sync,
         audit: core.audit.clone(),
         identity: core.identity.clone(),
+        notices: core.notices.clone(),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),

@@ -3,7 +3,7 @@
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _};
 
 use anyhow::Context as _;
-use ruma::{RoomVersionId, api::client::discovery::discover_support};
+use ruma::{RoomVersionId, UserId, api::client::discovery::discover_support};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     identity,
     language::Language,
     mail::{self, MailSettings},
+    notices,
     policy::Policy,
     rooms,
 };
@@ -34,10 +35,23 @@ pub(super) fn prepare_data_folder(server: &config::Server) -> anyhow::Result<()>
         .with_context(|| format!("the data folder {} cannot be made", folder.display()))
 }
 
+pub(super) fn notices(config: &Config) -> notices::Settings {
+    let notices = config.notices.clone();
+    notices::Settings {
+        server_name: config.server.name.clone(),
+        local_part: notices.local_part,
+        display_name: notices.display_name,
+        avatar_url: notices.avatar_url,
+    }
+}
+
 pub(super) fn rooms(config: &Config) -> rooms::Settings {
     rooms::Settings {
         server_name: config.server.name.clone(),
         default_version: config.rooms.default_version.clone(),
+        notices_user: config.notices.local_part.as_ref().and_then(|local_part| {
+            UserId::parse(format!("@{local_part}:{}", config.server.name)).ok()
+        }),
         retention: rooms::Retention {
             purges: config.rooms.retention.purges(config.server.profile),
             default: config

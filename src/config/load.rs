@@ -158,6 +158,7 @@ const SECTIONS: &[&str] = &[
     "sessions",
     "rooms",
     "directory",
+    "notices",
     "limits",
     "audit",
     "logging",
@@ -194,7 +195,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 12] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 13] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -204,6 +205,7 @@ impl Config {
             ("sessions", &|| self.sessions.validate()),
             ("rooms", &|| self.rooms.validate()),
             ("directory", &|| self.directory.validate()),
+            ("notices", &|| self.notices.validate()),
             ("limits", &|| self.limits.validate()),
             ("logging", &|| self.logging.validate()),
             ("policy", &|| self.policy.validate()),

@@ -16,6 +16,7 @@ mod live;
 mod load;
 mod logging;
 mod mail;
+mod notices;
 pub mod policy;
 mod registration;
 pub mod room_policy;
@@ -44,6 +45,7 @@ pub use self::{
     live::Live,
     logging::Logging,
     mail::{Encryption, Language, Mail},
+    notices::Notices,
     policy::Policy,
     registration::{Registration, Terms},
     rooms::Rooms,
@@ -78,6 +80,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// `[directory]`.
     pub directory: Directory,
+    /// `[notices]`.
+    pub notices: Notices,
     /// `[limits]`.
     pub limits: Limits,
     /// `[audit]`.
@@ -100,6 +104,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             rooms: Rooms::default(),
             directory: Directory::default(),
+            notices: Notices::default(),
             limits: Limits::default(),
             audit: Audit::default(),
             logging: Logging::default(),

@@ -26,6 +26,7 @@ mod plain;
 pub mod rate_limit;
 mod reach;
 pub mod server;
+mod server_notices;
 mod settings;
 mod synapse_admin;
 mod synapse_users;
@@ -60,6 +61,7 @@ use crate::{
     accounts::Accounts,
     audit::Audit,
     identity::Identity,
+    notices::Notices,
     pages::{self, Pages},
     random::Random,
     rooms::Rooms,
@@ -87,6 +89,8 @@ pub struct Services {
     pub audit: Audit,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
+    /// What the operator tells people.
+    pub notices: Notices,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.
@@ -189,6 +193,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(client::routes(state))
             .merge(identity::routes())
             .merge(synapse_admin::routes())
+            .merge(server_notices::routes())
             .merge(chappe_admin::routes())
             .merge(synapse_users::routes())
             .merge(account_validity::routes())

@@ -41,6 +41,9 @@ pub enum Error {
     /// A new room would begin with state that its own rules refuse.
     #[error("{0}")]
     InvalidRoomState(String),
+    /// An invitation to the room of server notices cannot be refused.
+    #[error("you cannot reject the invitation to the room of server notices")]
+    NoticesRoom,
     /// Only rooms that the user has left can be forgotten.
     #[error("only rooms that you have left can be forgotten")]
     NotLeft,

@@ -80,6 +80,8 @@ pub struct Settings {
     pub server_name: OwnedServerName,
     /// The version of new rooms.
     pub default_version: RoomVersionId,
+    /// Who writes server notices: an invitation to a room of theirs cannot be refused.
+    pub notices_user: Option<OwnedUserId>,
     /// How long messages are kept.
     pub retention: Retention,
 }

@@ -184,6 +184,7 @@ async fn site(options: Options) -> Site {
         sync: service.sync(),
         audit: Audit::off(service.clock.clone()),
         identity: service.identity(),
+        notices: service.notices(),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),

@@ -27,6 +27,7 @@ mod http;
 mod identity;
 mod mail;
 mod mail_queue;
+mod notices;
 mod pages;
 mod policy;
 mod rows;

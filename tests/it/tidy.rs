@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["audit", "cluster", "mail", "pages"],
     &["rooms"],
     &["accounts"],
-    &["identity", "sync"],
+    &["identity", "notices", "sync"],
     &["http"],
     &["app"],
     &["cli"],

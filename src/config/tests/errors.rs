@@ -3,7 +3,7 @@
 use super::errors;
 
 const SERVER_KEYS: &str = "`name`, `public_url`, `profile`, `data_folder`, `signing_key_file`, \
-                           `web_client_url`, `well_known_server`, `support`";
+                           `web_client_url`, `well_known_server`, `support`, `templates`";
 
 #[test]
 fn an_unknown_key_is_named_with_the_keys_that_are_known() {

@@ -34,6 +34,11 @@ impl From<Error> for ApiError {
                 ErrorCode::InvalidRoomState,
                 message,
             ),
+            Error::NoticesRoom => Self::new(
+                StatusCode::FORBIDDEN,
+                "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM",
+                message,
+            ),
             Error::NotLeft => Self::bad_request(message),
             Error::UnsupportedVersion(_) => Self::new(
                 StatusCode::BAD_REQUEST,

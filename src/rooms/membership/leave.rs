@@ -62,6 +62,12 @@ impl Rooms {
         let policy = self.policy();
         let plan = |room: &Room| {
             let member = room.member(&actor.user_id).ok_or(Error::NotJoined)?;
+            let is_invited = member.pdu.membership() == Some(&MembershipState::Invite);
+            let creator = room.create_event().map(|create| create.pdu.sender());
+            let notices_user = self.0.settings.notices_user.as_deref();
+            if is_invited && creator.is_some() && creator == notices_user {
+                return Err(Error::NoticesRoom);
+            }
             match member.pdu.membership() {
                 Some(MembershipState::Leave) => Ok(Vec::new()),
                 Some(MembershipState::Ban) => Err(Error::Forbidden("you are banned".to_owned())),

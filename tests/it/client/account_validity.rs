@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chappe::{
     accounts::{NewUser, ValiditySettings},
     clock::{Clock as _, ManualClock},
-    store::{account_validity, accounts},
+    store::{account_validity, account_views, accounts},
 };
 use ruma::{OwnedUserId, UserId};
 use serde_json::{Value, json};
@@ -400,7 +400,7 @@ async fn av_15_an_account_that_nobody_renews_is_closed_and_not_erased() {
     assert_eq!(site.whoami(&me).await, (401, "M_UNKNOWN_TOKEN".to_owned()));
     let mut conn = site.service.store.conn().await.unwrap();
     let user_id = <&UserId>::try_from(user_id).unwrap();
-    let details = accounts::find_details(&mut conn, user_id)
+    let details = account_views::find_details(&mut conn, user_id)
         .await
         .unwrap()
         .unwrap();

@@ -125,6 +125,7 @@ impl Site {
             sync: service.sync(),
             audit: Audit::off(service.clock.clone()),
             identity: service.identity(),
+            notices: service.notices(),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),

@@ -189,6 +189,7 @@ impl AccountsSite {
         let settings = chappe::rooms::Settings {
             server_name: self.settings.server_name.clone(),
             default_version: RoomVersionId::V12,
+            notices_user: None,
             retention: chappe::rooms::Retention::default(),
         };
         let random = Random::seeded(4);
@@ -217,6 +218,21 @@ impl AccountsSite {
             self.mailer.clone(),
             self.clock.clone(),
             Random::seeded(5),
+        )
+    }
+
+    /// Server notices that are off, for the same.
+    pub(crate) fn notices(&self) -> chappe::notices::Notices {
+        chappe::notices::Notices::new(
+            chappe::notices::Settings {
+                server_name: self.settings.server_name.clone(),
+                local_part: None,
+                display_name: String::new(),
+                avatar_url: None,
+            },
+            self.store.clone(),
+            self.accounts.clone(),
+            self.rooms(),
         )
     }
 
