@@ -18,9 +18,6 @@ use crate::{
     audit::{Actor, Audit, Entry, Outcome, action},
 };
 
-/// The paths of the admin API.
-const ADMIN: [&str; 2] = ["/_synapse/admin/", "/_chappe/admin/"];
-
 /// Who sent a request, once that is known. It travels with the request.
 #[derive(Clone, Default)]
 pub(super) struct Sender(Arc<OnceLock<Arc<Requester>>>);
@@ -84,9 +81,16 @@ impl Watch {
             }
             None => (),
         }
-        if ADMIN.iter().any(|api| self.uri.path().starts_with(api)) {
+        if self.is_admin_api() {
             self.administrated(audit, status, request_id);
         }
+    }
+
+    /// Whether the route is one for administrators, of Matrix, of Synapse or of this server: all of
+    /// them have a part that says so.
+    fn is_admin_api(&self) -> bool {
+        let route = self.route.as_ref().map_or("", MatchedPath::as_str);
+        route.split('/').any(|part| part == "admin")
     }
 
     fn limited(&self, audit: &Audit, limit: &'static str, request_id: &HeaderValue) {

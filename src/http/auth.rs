@@ -90,24 +90,6 @@ macro_rules! nobody {
 
 nobody!(NoAuthentication, NoAccessToken, AppserviceTokenOptional);
 
-/// The administrator of the server whose token this is.
-///
-/// # Errors
-/// 401 without a token that works, 403 for everybody else's.
-pub(super) async fn administrator(
-    request: &Request<()>,
-    state: &AppState,
-) -> Result<Arc<Requester>, ApiError> {
-    let token = token(request).ok_or_else(ApiError::missing_token)?;
-    let requester = requester(request, state, &token, Reach::Public).await?;
-    if requester.is_admin() {
-        Ok(requester)
-    } else {
-        let message = "Only administrators of the server may do this";
-        Err(ApiError::forbidden(message))
-    }
-}
-
 /// Whose token this is, if their account may do this. That the device was seen is noted.
 async fn requester(
     request: &Request<()>,

@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{AppState, Kind, auth, body, body::read_json, endpoint::convert, error::ApiError};
+use super::{AppState, endpoint::convert, error::ApiError, plain::Plain};
 use crate::{
     policy::{Explanation, RegistrationQuestion},
     rooms::Says,
@@ -119,18 +119,7 @@ async fn explain_room(
 
 /// What an administrator asks.
 async fn question<Q: DeserializeOwned>(state: &AppState, request: Request) -> Result<Q, ApiError> {
-    let (parts, content) = request.into_parts();
-    let head = http::Request::from_parts(parts, ());
-    let admin = match auth::administrator(&head, state).await {
-        Ok(admin) => admin,
-        Err(error) => {
-            body::drain(content, state.settings.body_timeout).await;
-            return Err(error);
-        }
-    };
-    state.limits.check_user(Kind::Read, admin.user())?;
-    let settings = &state.settings;
-    let content = read_json(content, settings.max_body_bytes, settings.body_timeout).await?;
-    serde_json::from_slice(&content)
+    let plain = Plain::read_of_admin(state, request).await?;
+    serde_json::from_value(Value::Object(plain.body))
         .map_err(|error| ApiError::bad_json(format!("Bad JSON: {error}")))
 }

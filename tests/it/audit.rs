@@ -239,3 +239,36 @@ async fn processes_share_a_file_each_with_its_own_chain() {
     assert_eq!(code, 1);
     assert!(problems.contains("is gone"), "{problems}");
 }
+
+#[tokio::test]
+async fn what_administrators_do_is_told_by_whom_and_to_whom() {
+    let server = server("").await;
+    let root = person_with(&server, "root@culture.gouv.fr", None, true).await;
+    let alice = person(&server, "alice@culture.gouv.fr").await;
+    let lock = format!("/_matrix/client/v1/admin/lock/{}", encode(&alice.user_id));
+    alice
+        .put(&lock, &json!({ "locked": false }))
+        .await
+        .expect_error(403, "M_FORBIDDEN");
+    root.put(&lock, &json!({ "locked": true }))
+        .await
+        .expect_ok();
+    let stranger = server.client().put(&lock, &json!({ "locked": true })).await;
+    stranger.expect_error(401, "M_MISSING_TOKEN");
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(server, &folder).await;
+    let lines = lines(&log);
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line["action"] == "admin.request")
+        .map(|line| (&line["actor"], &line["outcome"]))
+        .collect();
+    let (alice_id, root_id) = (json!(alice.user_id), json!(root.user_id));
+    assert_eq!(
+        told,
+        [(&alice_id, &json!("denied")), (&root_id, &json!("done"))]
+    );
+    let object = format!("PUT /_matrix/client/v1/admin/lock/{}", alice.user_id);
+    let request = lines.iter().find(|line| line["action"] == "admin.request");
+    assert_eq!(request.unwrap()["object"], json!(object));
+}

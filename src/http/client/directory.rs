@@ -22,6 +22,7 @@ use ruma::{
 };
 
 use crate::{
+    accounts::Reach,
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     rooms::{Actor, DirectoryPage, DirectoryQuery, Error, Rooms},
     store::directory::PublishedRoom,
@@ -105,6 +106,7 @@ async fn list_published(
         None => None,
     };
     if let Some(requester) = &requester {
+        state.accounts.may_proceed(requester, Reach::Private)?;
         let user = requester.user();
         state.limits.check_user(Kind::DirectorySearchDaily, user)?;
     }
