@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    ALICE, BOT, ROOT, State, content, ok, people, policy, policy_with, refused, send, standing,
-    user,
+    ALICE, BOT, CAROL, ROOT, State, content, ok, pdu, people, policy, policy_with, refused, send,
+    standing, step, user,
 };
-use crate::policy::{
-    Decision,
-    rooms::{Facts, PlannedEvent},
+use crate::{
+    event::auth::check_state,
+    policy::{
+        Decision,
+        rooms::{Facts, PlannedEvent},
+    },
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -34,6 +37,23 @@ fn jr_02_jr_03_a_restricted_room_gets_a_link_and_loses_it() {
     let join_rules = json!({ "join_rule": "public" });
     let linked = State::restricted().with(ALICE, "m.room.join_rules", "", join_rules);
     ok(join_rule(&linked, "invite"));
+}
+
+#[test]
+fn an_agent_of_another_server_may_join_by_the_link_unless_the_room_is_local() {
+    let join_rules = json!({ "join_rule": "public" });
+    let mut state = State::restricted().with(ALICE, "m.room.join_rules", "", join_rules);
+    ok(step(&state, CAROL, CAROL, "join"));
+    for federate in [true, false] {
+        state.0[0].3 = json!({ "room_version": "11", "m.federate": federate });
+        let room = state.room();
+        let join = state.clone().member(CAROL, CAROL, "join");
+        let join = pdu(99, join.0.last().unwrap());
+        let rules = &room.rules().authorization;
+        let now = |kind: &_, key: &str| room.state_event(kind, key).map(|event| &*event.pdu);
+        let checked = check_state(&join, rules, now);
+        assert_eq!(checked.is_ok(), federate, "{checked:?}");
+    }
 }
 
 #[test]

@@ -260,38 +260,3 @@ async fn ro_14_r_21_guests_are_in_no_space() {
         "externals_not_allowed_in_spaces",
     );
 }
-
-/// RO-02, RO-11, UP-01.
-#[tokio::test]
-async fn a_replaced_room_stays_as_it_is_and_guests_replace_none() {
-    let server = tchap().await;
-    let marie = agent(&server, "marie").await;
-    let eve = guest(&server, "eve").await;
-    let direct = json!({
-        "is_direct": true,
-        "preset": "trusted_private_chat",
-        "invite": [eve.user_id],
-        "room_version": "11",
-    });
-    let chat = marie.create_room(&direct).await;
-    eve.join(&chat).await.expect_ok();
-    let upgrade = |room: &str| format!("rooms/{}/upgrade", encode(room));
-    let version = json!({ "new_version": "12" });
-    denied(eve.post(&upgrade(&chat), &version).await, "external_user");
-
-    let mut body = open();
-    body["room_version"] = json!("11");
-    let room = marie.create_room(&body).await;
-    let with_eve = json!({ "new_version": "12", "additional_creators": [eve.user_id] });
-    denied(
-        marie.post(&upgrade(&room), &with_eve).await,
-        "external_power_level",
-    );
-    let replaced = marie.post(&upgrade(&room), &version).await.expect_ok();
-    let new = replaced["replacement_room"].as_str().unwrap();
-    let access = state(&marie, new, ACCESS).await;
-    assert_eq!(
-        access,
-        json!({ "rule": "unrestricted", "visibility": "private" })
-    );
-}

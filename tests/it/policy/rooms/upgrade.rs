@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ACCESS, agent, public, set, state, tchap, with_access};
+use super::{ACCESS, agent, denied, guest, open, public, set, state, tchap, with_access};
 use crate::harness::client::{Client, encode};
 
 async fn upgrade(client: &Client, room: &str, version: &str) -> String {
@@ -56,4 +56,30 @@ async fn up_02_a_public_room_stays_public_and_keeps_its_name_and_place() {
     let rooms = listed["chunk"].as_array().unwrap().iter();
     let rooms: Vec<_> = rooms.map(|room| &room["room_id"]).collect();
     assert_eq!(rooms, [&json!(new)]);
+}
+
+#[tokio::test]
+async fn ro_02_ro_11_guests_replace_no_room_and_lead_no_new_one() {
+    let server = tchap().await;
+    let anna = agent(&server, "anna").await;
+    let eve = guest(&server, "eve").await;
+    let direct = json!({
+        "is_direct": true,
+        "preset": "trusted_private_chat",
+        "invite": [eve.user_id],
+        "room_version": "11",
+    });
+    let chat = anna.create_room(&direct).await;
+    eve.join(&chat).await.expect_ok();
+    let path = |room: &str| format!("rooms/{}/upgrade", encode(room));
+    let version = json!({ "new_version": "12" });
+    denied(eve.post(&path(&chat), &version).await, "external_user");
+
+    let mut body = open();
+    body["room_version"] = json!("11");
+    let old = anna.create_room(&body).await;
+    let with_eve = json!({ "new_version": "12", "additional_creators": [eve.user_id] });
+    let answer = anna.post(&path(&old), &with_eve).await;
+    denied(answer, "external_power_level");
+    upgrade(&anna, &old, "12").await;
 }
