@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::request::{Parameters, holder};
 use crate::{
     accounts::{EmailTokenRequest, Error, LinkSecrets},
-    http::{ApiError, AppState},
+    http::{ApiError, AppState, html::asked_language},
     policy::EmailAddress,
     store::threepids::Purpose,
 };
@@ -39,6 +39,7 @@ async fn request_token(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let (_, request) = holder(&state, request).await?;
+    let language = asked_language(request.headers());
     let body = Parameters::read(&state, request).await?;
     let email = body.text("email")?;
     let asked = EmailTokenRequest {
@@ -46,7 +47,7 @@ async fn request_token(
         email: email.to_owned(),
         send_attempt: body.count("send_attempt")?,
         next_link: body.optional("next_link")?.map(str::to_owned),
-        language: None,
+        language,
     };
     if let Err(error) = EmailAddress::parse(email) {
         let message = error.to_string();
