@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     AppState,
     error::ApiError,
-    html::{language, page, private},
+    html::{page, private, visitor},
     plain::{self, Plain},
 };
 use crate::{
@@ -97,6 +97,7 @@ async fn renew(
     if is_old && !accounts.expires_accounts() {
         return Err(ApiError::forbidden("Accounts do not expire on this server"));
     }
+    let visitor = visitor(headers, request.uri());
     let sender = if accounts.expires_accounts() && !accounts.renews_by_link() {
         Some(plain::sender(state, request, Reach::Renewal).await?)
     } else {
@@ -107,12 +108,11 @@ async fn renew(
     } else {
         accounts.renew(&link.token, sender.as_deref()).await?
     };
-    let language = language(headers);
     let response = match renewed {
-        Renewed::Now => page(pages, pages.renewed(language)),
-        Renewed::Before => page(pages, pages.already_renewed(language)),
+        Renewed::Now => page(pages, pages.renewed(visitor)),
+        Renewed::Before => page(pages, pages.already_renewed(visitor)),
         Renewed::Unknown => {
-            let mut response = page(pages, pages.renewal_invalid(language));
+            let mut response = page(pages, pages.renewal_invalid(visitor));
             if is_old && !link.token.is_empty() {
                 *response.status_mut() = StatusCode::NOT_FOUND;
             }

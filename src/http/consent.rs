@@ -12,17 +12,17 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
 use super::{
     AppState,
     error::ApiError,
-    html::{language, page},
+    html::{language, page, visitor},
 };
 use crate::{
     accounts::{Accounts, ConsentLink},
-    pages::Pages,
+    pages::{Pages, Visitor},
 };
 
 /// The routes of this file.
@@ -30,8 +30,9 @@ pub(super) fn routes(pages: &Arc<Pages>) -> Router<AppState> {
     let (asked, answered) = (Arc::clone(pages), Arc::clone(pages));
     let ask = async move |State(accounts): State<Accounts>,
                           headers: HeaderMap,
+                          uri: Uri,
                           Query(fields): Query<Fields>| {
-        ask(&accounts, &asked, &headers, fields).await
+        ask(&accounts, &asked, visitor(&headers, &uri), fields).await
     };
     let accept = async move |State(accounts): State<Accounts>,
                              headers: HeaderMap,
@@ -53,16 +54,15 @@ struct Fields {
 async fn ask(
     accounts: &Accounts,
     pages: &Pages,
-    headers: &HeaderMap,
+    visitor: Visitor,
     fields: Fields,
 ) -> Result<Response, ApiError> {
-    let language = language(headers);
     let link = ConsentLink {
         user: fields.u,
         signature: fields.h,
     };
-    let Some(consent) = accounts.consent(&link, language).await? else {
-        return Ok(page(pages, pages.link_invalid(language)));
+    let Some(consent) = accounts.consent(&link, visitor.language).await? else {
+        return Ok(page(pages, pages.link_invalid(visitor)));
     };
     let documents: Vec<(&str, &str, &str)> = consent
         .documents
@@ -75,7 +75,7 @@ async fn ask(
         ("v", consent.digest.as_str()),
     ];
     // Relative, so that it also fits where a proxy puts something before the path.
-    let form = pages.consent("consent", &documents, &hidden, language);
+    let form = pages.consent("consent", &documents, &hidden, visitor);
     Ok(page(pages, form))
 }
 

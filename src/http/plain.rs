@@ -1,7 +1,7 @@
 //! Requests to endpoints that no type of ruma's describes: Tchap's own, and those of Synapse that
 //! tools use.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     body::Body,
@@ -140,15 +140,25 @@ pub(super) fn user_id(text: &str) -> Result<OwnedUserId, ApiError> {
         .ok_or_else(|| ApiError::invalid_param("Not a user id"))
 }
 
-/// The user id of a path with one argument.
-pub(super) struct UserIdOfPath(pub(super) OwnedUserId);
+/// The user id of a path with one argument. It is looked at once the body was read, so that a
+/// wrong one is answered after the client has sent everything.
+pub(super) struct UserIdOfPath(Option<String>);
+
+impl UserIdOfPath {
+    /// The user id, if it is one.
+    pub(super) fn parse(&self) -> Result<OwnedUserId, ApiError> {
+        match &self.0 {
+            Some(text) => user_id(text),
+            None => Err(ApiError::invalid_param("The path is not UTF-8")),
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for UserIdOfPath {
-    type Rejection = ApiError;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8"))?;
-        Ok(Self(user_id(&text)?))
+        Ok(Self(path.ok().map(|Path(text)| text)))
     }
 }

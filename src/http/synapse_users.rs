@@ -38,10 +38,11 @@ pub(super) fn routes() -> Router<AppState> {
 /// `GET /_synapse/admin/v2/users/{user_id}`.
 async fn view(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let accounts = &state.accounts;
     let account = accounts.view_account(&request.sender, &user_id).await?;
     Ok(Json(shown(&account)))
@@ -82,10 +83,11 @@ fn threepid(threepid: &Threepid) -> Value {
 /// `PUT /_synapse/admin/v2/users/{user_id}`: 201 for an account that was made.
 async fn change(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Response, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let text = |name| request.text(name).map(|text| text.map(str::to_owned));
     let change = AccountChange {
         display_name: text("displayname")?,
@@ -126,10 +128,11 @@ fn addresses(value: &Value) -> Result<Vec<String>, ApiError> {
 /// `GET /_synapse/admin/v2/users/{user_id}/devices`.
 async fn devices(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let devices = state
         .accounts
         .view_devices(&request.sender, &user_id)
@@ -150,10 +153,11 @@ async fn devices(
 /// `POST /_synapse/admin/v1/deactivate/{user_id}`.
 async fn deactivate(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let erase = request.boolean("erase")?.unwrap_or(false);
     let closed = state
         .accounts
@@ -166,10 +170,11 @@ async fn deactivate(
 /// `POST /_synapse/admin/v1/reset_password/{user_id}`.
 async fn reset_password(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let password = request
         .text("new_password")?
         .ok_or_else(|| ApiError::missing_param("Missing parameter: new_password"))?;

@@ -84,10 +84,11 @@ async fn suspend(
 /// `POST /_chappe/admin/v1/users/{userId}/block`: locks, and ends all sessions.
 async fn block(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     state.accounts.block(&request.sender, &user_id).await?;
     Ok(Json(json!({ "locked": true })))
 }
@@ -95,10 +96,11 @@ async fn block(
 /// `POST /_chappe/admin/v1/users/{userId}/kill-sessions`, also where tools of Tchap look for it.
 async fn kill_sessions(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
     let accounts = &state.accounts;
     let ended = accounts.end_sessions_by(&request.sender, &user_id).await?;
     Ok(Json(json!({ "user_id": user_id, "sessions_ended": ended })))

@@ -54,10 +54,11 @@ async fn several(State(state): State<AppState>, request: Request) -> Result<Json
 /// `GET /_matrix/client/r0/user/{userId}/info`, which older clients ask.
 async fn one(
     State(state): State<AppState>,
-    UserIdOfPath(user_id): UserIdOfPath,
+    user_id: UserIdOfPath,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     plain::sender(&state, request, Reach::Private).await?;
+    let user_id = user_id.parse()?;
     let found = state.accounts.users_info(&[user_id]).await?;
     match found.first() {
         Some(info) => Ok(Json(flags(info))),
