@@ -194,7 +194,6 @@ impl Accounts {
             }
         };
         Store::commit(tx).await?;
-        self.forget_sessions(user);
         tracing::info!(user.id = %user_id, "an account was made or opened again");
         let actor = Actor::User(user_id.clone());
         self.note(action::ACCOUNT_CREATED, actor, &user_id);
