@@ -315,6 +315,7 @@ async fn av_12_without_links_a_code_renews_with_the_users_own_token_only() {
     let token = me["access_token"].as_str();
     site.service.clock.advance(PERIOD);
     site.post(SEND_MAIL, token, json!({})).await.ok();
+    site.service.mailer.deliver_due().await.unwrap();
     let mails = site.service.mailer.outbox().unwrap().list().await.unwrap();
     let is_code = |word: &&str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit());
     let code = mails[0].text.split_whitespace().find(is_code).unwrap();
