@@ -161,26 +161,25 @@ pub fn run(
             return answer(explained, online.json, out, problems);
         }
     };
-    let explained = match (&arguments.server, &arguments.token_file) {
-        (Some(server), Some(token)) => online(arguments, server, token),
-        _ => {
-            let config = match arguments.source.load() {
-                Ok(config) => config,
-                Err(errors) => return report(&errors, problems),
-            };
-            let server = &config.server;
-            let policy = match Policy::new(&config.policy, server.profile, &server.name) {
-                Ok(policy) => policy,
-                Err(found) => {
-                    for problem in found {
-                        writeln!(problems, "{problem}")?;
-                    }
-                    return Ok(BAD_CONFIGURATION);
-                }
-            };
-            offline(arguments, &policy)
+    if let (Some(server), Some(token)) = (&arguments.server, &arguments.token_file) {
+        let explained = online(arguments, server, token);
+        return answer(explained, arguments.json, out, problems);
+    }
+    let config = match arguments.source.load() {
+        Ok(config) => config,
+        Err(errors) => return report(&errors, problems),
+    };
+    let server = &config.server;
+    let policy = match Policy::new(&config.policy, server.profile, &server.name) {
+        Ok(policy) => policy,
+        Err(found) => {
+            for problem in found {
+                writeln!(problems, "{problem}")?;
+            }
+            return Ok(BAD_CONFIGURATION);
         }
     };
+    let explained = offline(arguments, &policy);
     answer(explained, arguments.json, out, problems)
 }
 

@@ -229,12 +229,8 @@ async fn processes_share_a_file_each_with_its_own_chain() {
     // The chain of the first process cannot be taken out as a whole.
     let first = lines[0]["instance"].as_str().unwrap();
     let text = fs::read_to_string(&log).unwrap();
-    let without: String = text
-        .lines()
-        .filter(|line| !line.contains(first))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    fs::write(&log, without).unwrap();
+    let without: Vec<_> = text.lines().filter(|line| !line.contains(first)).collect();
+    fs::write(&log, without.join("\n") + "\n").unwrap();
     let (code, _, problems) = verify(&[&log]);
     assert_eq!(code, 1);
     assert!(problems.contains("is gone"), "{problems}");

@@ -21,7 +21,7 @@ fn rules(explanation: &Explanation) -> Vec<(&'static str, bool, &'static str)> {
         .collect()
 }
 
-fn ask<'a>(address: &'a str) -> RegistrationQuestion<'a> {
+fn ask(address: &str) -> RegistrationQuestion<'_> {
     RegistrationQuestion {
         address,
         ..RegistrationQuestion::default()

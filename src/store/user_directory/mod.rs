@@ -160,6 +160,10 @@ async fn lock(conn: &mut PgConnection, users: &[i64]) -> Result<(), StoreError> 
 }
 
 /// What an entry follows from, and what it is.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the database"
+)]
 struct Facts {
     user: UserNid,
     user_id: String,
