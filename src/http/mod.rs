@@ -126,6 +126,10 @@ pub struct Home {
 
 /// What one listener serves.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a part that is served or not"
+)]
 pub struct ApiSelection {
     /// The client-server API, the well-known documents and the home page.
     pub client: bool,

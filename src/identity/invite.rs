@@ -161,23 +161,23 @@ impl Identity {
             access_rule: rule.clone(),
             name: request.name.clone(),
         };
-        let mut invites = Vec::new();
+        let mut waiting = Vec::new();
         for address in &addresses {
             if let Some(owner) = owners.get(address.as_str()) {
                 request.invite.push(owner.clone());
                 continue;
             }
             policy.may_invite_address(&facts, address).into_result()?;
-            invites.push(
+            waiting.push(
                 self.prepare(&policy, &inviter.actor, &room, address)
                     .await?,
             );
         }
         let rooms = &self.0.rooms;
         let room_id = rooms
-            .create_inviting(&inviter.actor, &request, says, &invites)
+            .create_inviting(&inviter.actor, &request, says, &waiting)
             .await?;
-        self.mail_soon(&invites).await;
+        self.mail_soon(&waiting).await;
         Ok(room_id)
     }
 
@@ -387,7 +387,7 @@ impl Identity {
 /// Which rule a new room will have: what its request says, or what follows from it (CR-03, CR-04).
 fn access_rule(request: &CreateRoom) -> Option<String> {
     #[derive(Deserialize)]
-    struct Event {
+    struct Initial {
         #[serde(rename = "type")]
         event_type: String,
         #[serde(default)]
@@ -399,7 +399,7 @@ fn access_rule(request: &CreateRoom) -> Option<String> {
         rule: Option<String>,
     }
     let asked = request.initial_state.iter().rev().find_map(|raw| {
-        let event: Event = serde_json::from_str(raw.json().get()).ok()?;
+        let event: Initial = serde_json::from_str(raw.json().get()).ok()?;
         (event.event_type == ACCESS_RULES && event.state_key.is_empty())
             .then_some(event.content.rule)
     });

@@ -109,15 +109,15 @@ async fn invite(
                 .invite(&actor, &body.room_id, &recipient.user_id, reason)
                 .await?;
         }
-        InvitationRecipient::ThirdPartyId(invited) => {
+        InvitationRecipient::ThirdPartyId(threepid) => {
             state
                 .limits
                 .check_user(Kind::ThirdPartyInvite, actor.user)?;
             let inviter = Inviter::from(&*request.sender);
-            let identifier = (invited.medium.as_str(), invited.address.as_str());
+            let identifier = (threepid.medium.as_str(), threepid.address.as_str());
             state
                 .identity
-                .invite(&inviter, &body.room_id, &invited.id_server, identifier)
+                .invite(&inviter, &body.room_id, &threepid.id_server, identifier)
                 .await?;
         }
         _ => return Err(ApiError::bad_json("Nobody is named to be invited")),
