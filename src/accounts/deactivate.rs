@@ -19,7 +19,7 @@ use crate::{
         Store, UserNid, access_tokens, account_validity,
         account_work::WorkKind,
         accounts::{self, ClosedBy},
-        devices, former_addresses,
+        devices, former_addresses, identity,
         interactive_auth::Results,
         invitations, profiles,
         threepids::{self, Purpose},
@@ -93,6 +93,7 @@ impl Accounts {
         let was_open = accounts::deactivate(&mut tx, user, now, erase, by).await?;
         let devices = devices::delete_all_but(&mut tx, user, None).await?;
         let addresses = threepids::delete_all(&mut tx, user).await?;
+        identity::unbind_all(&mut tx, &user_id).await?;
         // IN-08.
         invitations::void_by_inviter(&mut tx, user).await?;
         if erase {

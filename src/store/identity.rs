@@ -291,6 +291,20 @@ pub async fn unbind(
     Ok(result.rows_affected() == 1)
 }
 
+/// Takes all bindings of a user away, as the end of the account asks.
+pub async fn unbind_all(conn: &mut PgConnection, user_id: &UserId) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        DELETE FROM identity_bindings
+        WHERE user_id = $1
+        "#,
+        user_id.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What addresses are hashed with.
 pub struct Pepper {
     /// Its number.

@@ -128,6 +128,39 @@ async fn found(client: &Client, address: &str) -> Value {
 }
 
 #[tokio::test]
+async fn what_was_bound_to_a_closed_account_is_free() {
+    let town = Town::new().await;
+    let agent = town.register("jean.dupont@culture.gouv.fr").await;
+    let anne = town.register("anne.martin@justice.gouv.fr").await;
+    let address = "j.dupont@culture.gouv.fr";
+    for client in [&agent, &anne] {
+        assert_eq!(found(&anne, address).await, json!({}));
+        let identity = town.identity(client).await;
+        let body = json!({
+            "client_secret": client.user_id.split(':').next().unwrap().trim_matches('@'),
+            "email": address,
+            "send_attempt": 1,
+        });
+        let sid = identity.post(ASK, &body).await.expect_ok()["sid"].clone();
+        let secret = body["client_secret"].as_str().unwrap();
+        town.open_link(address, &format!("client_secret={secret}"))
+            .await;
+        let body = json!({ "sid": sid, "client_secret": secret, "mxid": client.user_id });
+        identity
+            .post("/_matrix/identity/v2/3pid/bind", &body)
+            .await
+            .expect_ok();
+        let owner = json!({ "mxid": client.user_id });
+        assert_eq!(found(&anne, address).await, owner);
+        if client.user_id == agent.user_id {
+            let user_id = ruma::UserId::parse(&agent.user_id).unwrap();
+            let accounts = town.server.app.accounts();
+            accounts.deactivate_user(&user_id, false).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn addresses_of_others_are_not_bound() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
