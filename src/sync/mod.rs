@@ -11,6 +11,7 @@ mod answer;
 mod entries;
 mod filter;
 mod missed;
+mod receipts;
 mod section;
 mod state;
 mod token;

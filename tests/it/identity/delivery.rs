@@ -67,9 +67,11 @@ async fn a_mail_that_cannot_leave_now_leaves_later_and_the_invitation_stands() {
     invite_address(&agent, &room_id, OUTSIDER).await.expect_ok();
     assert_eq!(pending(&agent, &room_id).await.len(), 1);
     assert_eq!(town.internal_info(OUTSIDER).await["invited"], true);
+    let mailer = town.server.app.mailer();
+    mailer.deliver_due().await.unwrap();
     town.mails.set_behavior(Behavior::Accept);
     town.clock.advance(std::time::Duration::from_mins(10));
-    town.server.app.identity().work().await.unwrap();
+    mailer.deliver_due().await.unwrap();
     town.mails.wait_for_words(OUTSIDER, "#/register?").await;
     town.clock.advance(std::time::Duration::from_mins(10));
     town.server.app.identity().work().await.unwrap();
