@@ -56,7 +56,7 @@ async fn ask(client: &Client, name: &str) {
 }
 
 /// Waits until the counts are as wanted.
-async fn until_counted(server: &TestServer, wanted: impl Fn(Outcomes) -> bool) {
+async fn until_counted(server: &TestServer, wanted: impl Fn(Outcomes) -> bool + Send + Sync) {
     let outcomes = || server.app.mailer().outcomes();
     until(
         "counted",

@@ -42,7 +42,7 @@ async fn rt_05_rt_06_messages_go_when_their_room_keeps_them_no_longer() {
     .await;
     let sibling = server.sibling().await;
     let anna = server.register("anna").await;
-    let retention = json!({ "max_lifetime": 60 * DAY.as_millis() as u64 });
+    let retention = json!({ "max_lifetime": 60 * 24 * 60 * 60 * 1_000_u64 });
     let retention = json!([{ "type": "m.room.retention", "content": retention }]);
     let short = anna
         .create_room(&json!({ "name": "Forum", "initial_state": retention }))

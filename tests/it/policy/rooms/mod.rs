@@ -90,6 +90,10 @@ fn public() -> Value {
     json!({ "visibility": "public", "preset": "public_chat", "name": "Forum" })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it reads better without a reference"
+)]
 fn with_access(mut body: Value, access: Value) -> Value {
     body["initial_state"] = json!([{ "type": ACCESS, "state_key": "", "content": access }]);
     body
