@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     accounts::{Accounts, ConsentLink},
+    language::Language,
     pages::{Pages, Visitor},
 };
 
@@ -37,7 +38,7 @@ pub(super) fn routes(pages: &Arc<Pages>) -> Router<AppState> {
     let accept = async move |State(accounts): State<Accounts>,
                              headers: HeaderMap,
                              Form(fields): Form<Fields>| {
-        accept(&accounts, &answered, &headers, fields).await
+        accept(&accounts, &answered, language(&headers), fields).await
     };
     Router::new().route("/_matrix/consent", get(ask).post(accept))
 }
@@ -49,6 +50,8 @@ struct Fields {
     u: String,
     h: String,
     v: String,
+    /// The language that the page's form asks for.
+    lang: Option<String>,
 }
 
 async fn ask(
@@ -73,6 +76,7 @@ async fn ask(
         ("u", link.user.as_str()),
         ("h", link.signature.as_str()),
         ("v", consent.digest.as_str()),
+        ("lang", visitor.language.tag()),
     ];
     // Relative, so that it also fits where a proxy puts something before the path.
     let form = pages.consent("consent", &documents, &hidden, visitor);
@@ -82,17 +86,22 @@ async fn ask(
 async fn accept(
     accounts: &Accounts,
     pages: &Pages,
-    headers: &HeaderMap,
+    browser: Language,
     fields: Fields,
 ) -> Result<Response, ApiError> {
-    let language = language(headers);
+    let again = [
+        ("u", fields.u.as_str()),
+        ("h", fields.h.as_str()),
+        ("v", fields.v.as_str()),
+    ];
+    let visitor = Visitor::posting(&again, fields.lang.as_deref(), browser);
     let link = ConsentLink {
         user: fields.u,
         signature: fields.h,
     };
     Ok(if accounts.accept_terms(&link, &fields.v).await? {
-        page(pages, pages.consent_done(language))
+        page(pages, pages.consent_done(visitor))
     } else {
-        page(pages, pages.link_invalid(language))
+        page(pages, pages.link_invalid(visitor))
     })
 }

@@ -264,6 +264,8 @@ async fn new_terms_are_agreed_to_on_a_page_before_anything_else() {
         form.text
     );
     assert!(!form.text.contains("<script"), "{}", form.text);
+    // The same page in English.
+    assert!(form.text.contains("&amp;lang=en\""), "{}", form.text);
     let digest = form.text.split("name=\"v\" value=\"").nth(1).unwrap();
     let digest = digest.split('"').next().unwrap();
     let send = async |query: &str, digest: &str| {
