@@ -17,19 +17,16 @@ pub enum Kind {
     Renewal,
     /// Tells somebody who wants to make an account that they have one.
     AlreadyRegistered,
-    /// Tells of messages that wait.
-    Unread,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::AddressVerification,
         Self::PasswordReset,
         Self::Invitation,
         Self::Renewal,
         Self::AlreadyRegistered,
-        Self::Unread,
     ];
 
     /// The kind's name, in the names of its templates and in logs.
@@ -40,7 +37,6 @@ impl Kind {
             Self::Invitation => "invitation",
             Self::Renewal => "renewal",
             Self::AlreadyRegistered => "already_registered",
-            Self::Unread => "unread",
         }
     }
 }
@@ -73,19 +69,6 @@ pub struct Renewal<'a> {
     pub code: Option<&'a str>,
 }
 
-/// Messages that nobody has read.
-#[derive(Clone, Copy, Debug)]
-pub struct Unread<'a> {
-    /// The display name of whom they wait for.
-    pub display_name: &'a str,
-    /// How many there are.
-    pub count: u64,
-    /// For how long the oldest has waited at least.
-    pub after: Duration,
-    /// Where to read them.
-    pub link: Option<&'a Url>,
-}
-
 /// What a mail says.
 #[derive(Clone, Copy, Debug)]
 pub enum Letter<'a> {
@@ -112,8 +95,6 @@ pub enum Letter<'a> {
         /// Where to log in.
         link: &'a Url,
     },
-    /// Messages wait.
-    Unread(Unread<'a>),
 }
 
 impl Letter<'_> {
@@ -125,7 +106,6 @@ impl Letter<'_> {
             Self::Invitation(_) => Kind::Invitation,
             Self::Renewal(_) => Kind::Renewal,
             Self::AlreadyRegistered { .. } => Kind::AlreadyRegistered,
-            Self::Unread(_) => Kind::Unread,
         }
     }
 
@@ -136,7 +116,7 @@ impl Letter<'_> {
                 Some(*valid_for)
             }
             Self::Invitation(invitation) => Some(invitation.valid_for),
-            Self::Renewal(_) | Self::AlreadyRegistered { .. } | Self::Unread(_) => None,
+            Self::Renewal(_) | Self::AlreadyRegistered { .. } => None,
         }
     }
 
@@ -148,7 +128,6 @@ impl Letter<'_> {
             | Self::AlreadyRegistered { link } => Some(link),
             Self::Invitation(invitation) => Some(invitation.link),
             Self::Renewal(renewal) => renewal.link,
-            Self::Unread(unread) => unread.link,
         }
     }
 }

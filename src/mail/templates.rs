@@ -54,12 +54,6 @@ const TEMPLATES: BuiltIn = built_in![
     "renewal.fr.html",
     "renewal.fr.subject",
     "renewal.fr.txt",
-    "unread.en.html",
-    "unread.en.subject",
-    "unread.en.txt",
-    "unread.fr.html",
-    "unread.fr.subject",
-    "unread.fr.txt",
 ];
 
 /// What every mail may say of the service.
@@ -173,11 +167,6 @@ fn words(
             expiration_ts => renewal.expires_ms,
             code => renewal.code,
         },
-        Letter::Unread(unread) => context! {
-            display_name => name(unread.display_name),
-            count => unread.count,
-            after => language.duration(unread.after),
-        },
     };
     context! { ..own, ..shared }
 }
@@ -217,7 +206,7 @@ fn one_line(subject: &str) -> String {
 pub(super) fn samples<'a>(link: &'a Url, app_name: &'a str, now_ms: u64) -> Vec<Letter<'a>> {
     use std::time::Duration;
 
-    use super::letter::{Invitation, Renewal, Unread};
+    use super::letter::{Invitation, Renewal};
 
     const DAYS: u64 = 14;
     let renewal = Renewal {
@@ -258,12 +247,6 @@ pub(super) fn samples<'a>(link: &'a Url, app_name: &'a str, now_ms: u64) -> Vec<
                 }),
             ],
             Kind::AlreadyRegistered => vec![Letter::AlreadyRegistered { link }],
-            Kind::Unread => vec![Letter::Unread(Unread {
-                display_name: "Camille MARTIN",
-                count: 3,
-                after: Duration::from_hours(72),
-                link: Some(link),
-            })],
         })
         .collect()
 }
