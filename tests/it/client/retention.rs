@@ -74,6 +74,8 @@ async fn rt_05_rt_06_messages_go_when_their_room_keeps_them_no_longer() {
         anna.get(&event).await.expect_error(404, "M_NOT_FOUND");
         let name = path(&short, "state/m.room.name/");
         assert_eq!(anna.get(&name).await.expect_ok()["name"], "Forum");
+    }
+    for anna in [&anna, &elsewhere] {
         anna.send(&short, "and on").await;
     }
     // Memory forgets them as well, once it has heard of it.
