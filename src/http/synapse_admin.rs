@@ -1,4 +1,4 @@
-//! The one endpoint of Synapse's admin API that tools of other projects begin with:
+//! The endpoint of Synapse's admin API that tools of other projects begin with:
 //! `/_synapse/admin/v1/register`.
 
 use axum::{

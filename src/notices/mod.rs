@@ -167,37 +167,30 @@ impl Notices {
     }
 
     fn request(&self, recipient: &Account) -> Result<create_room::v3::Request, Error> {
-        let settings = &self.0.settings;
-        let mut initial = vec![json!({
-            "type": "m.room.guest_access",
-            "state_key": "",
-            "content": { "guest_access": "forbidden" },
-        })];
-        if let Some(url) = &settings.avatar_url {
-            initial.push(json!({
-                "type": "m.room.avatar",
-                "state_key": "",
-                "content": { "url": url },
-            }));
-        }
-        let body = json!({
-            "preset": "private_chat",
-            "name": settings.display_name,
-            "invite": [recipient.user_id],
-            "initial_state": initial,
-            "power_level_content_override": { "users_default": READER },
-        });
         let bad = |error: serde_json::Error| {
             Error::Rooms(rooms::Error::Invalid(format!("the notices' room: {error}")))
         };
-        let raw = |name: &str| body.get(name).cloned().unwrap_or_default();
+        let settings = &self.0.settings;
+        let guests = json!({ "guest_access": "forbidden" });
+        let picture = settings
+            .avatar_url
+            .as_ref()
+            .map(|url| json!({ "url": url }));
+        let initial = [
+            ("m.room.guest_access", Some(guests)),
+            ("m.room.avatar", picture),
+        ];
+        let initial = initial.into_iter().filter_map(|(event_type, content)| {
+            let content = content?;
+            Some(json!({ "type": event_type, "state_key": "", "content": content }))
+        });
+        let levels = json!({ "users_default": READER });
         let mut request = create_room::v3::Request::new();
         request.preset = Some(create_room::v3::RoomPreset::PrivateChat);
         request.name = Some(settings.display_name.clone());
         request.invite = vec![recipient.user_id.clone()];
-        request.initial_state = serde_json::from_value(raw("initial_state")).map_err(bad)?;
-        request.power_level_content_override =
-            serde_json::from_value(raw("power_level_content_override")).map_err(bad)?;
+        request.initial_state = serde_json::from_value(initial.collect()).map_err(bad)?;
+        request.power_level_content_override = serde_json::from_value(levels).map_err(bad)?;
         Ok(request)
     }
 }

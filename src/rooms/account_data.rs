@@ -123,7 +123,7 @@ impl Rooms {
     }
 
     /// Changes the tags as they are now; `change` says whether it did anything.
-    async fn change_tags(
+    pub(super) async fn change_tags(
         &self,
         actor: &Actor,
         room_id: &RoomId,

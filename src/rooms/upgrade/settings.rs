@@ -35,12 +35,14 @@ impl Rooms {
             return Ok(());
         };
         let tags = self.tags(actor, &old).await?;
-        let known = self.tags(actor, new).await?;
-        for (tag, info) in tags {
-            if !known.contains_key(&tag) {
-                self.set_tag(actor, new, &tag, info).await?;
+        let take = |known: &mut Map<String, Value>| {
+            let before = known.len();
+            for (tag, info) in tags {
+                known.entry(tag).or_insert(info);
             }
-        }
+            known.len() != before
+        };
+        self.change_tags(actor, new, take).await?;
         self.take_over_push_rule(actor, &old, new).await?;
         self.take_over_direct(actor, &old, new).await
     }

@@ -1,7 +1,12 @@
 //! Receipts and the marker of what has been read.
 
-use chappe::store::{Database, RoomNid, StoreOptions, live::LiveOptions, receipts, users};
-use ruma::{RoomId, UserId};
+use chappe::store::{
+    Database, RoomNid, RoomPosition, StoreOptions,
+    journal::{ReceiptWrite, Write},
+    live::LiveOptions,
+    receipts, users,
+};
+use ruma::{EventId, RoomId, UserId};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -208,4 +213,38 @@ async fn who_joins_sees_the_receipts_that_were_there() {
         let of_event = &receipts["content"][&event_id]["m.read"];
         assert!(of_event[&anna.user_id].is_object(), "{news}");
     }
+}
+
+#[tokio::test]
+async fn a_receipt_that_another_process_wrote_meanwhile_is_not_taken_back() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let room_id = room(&anna, "shared").await;
+    let first = anna.send(&room_id, "first").await;
+    let second = anna.send(&room_id, "second").await;
+    assert_eq!(
+        mark(&anna, &room_id, "m.read", &second, json!({})).await,
+        200
+    );
+    // A process that looked before writes after.
+    let store = server.app.store();
+    let room = RoomId::parse(&room_id).unwrap();
+    let user = UserId::parse(&anna.user_id).unwrap();
+    let late = ReceiptWrite {
+        room: store.room_number(&room).await.unwrap().unwrap(),
+        user: store.user_number(&user).await.unwrap(),
+        private: false,
+        thread: String::new(),
+        position: RoomPosition(1),
+        notify_count: 0,
+        event_id: EventId::parse(&first).unwrap(),
+        at: 1,
+    };
+    let write = Write {
+        receipts: vec![late],
+        ..Write::default()
+    };
+    store.journal().write(write).await.unwrap();
+    let stands = (anna.user_id.clone(), false, String::new(), second);
+    assert_eq!(receipts_of(&server, &room_id, &anna).await, [stands]);
 }
