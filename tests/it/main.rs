@@ -28,6 +28,7 @@ mod identity;
 mod mail;
 mod mail_queue;
 mod notices;
+mod operations;
 mod pages;
 mod policy;
 mod rows;

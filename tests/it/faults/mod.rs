@@ -1,6 +1,6 @@
 //! What goes wrong: processes killed, databases restarted, bad input, answers lost on the way.
 
-mod bad_input;
+pub(crate) mod bad_input;
 mod kill;
 mod load;
 mod oracle;

@@ -198,7 +198,7 @@ pub(super) fn path(rng: &mut ChaCha8Rng, route: &Route, world: &World) -> String
 }
 
 /// A path whose arguments all make sense.
-pub(super) fn plausible(rng: &mut ChaCha8Rng, template: &str, world: &World) -> String {
+pub(crate) fn plausible(rng: &mut ChaCha8Rng, template: &str, world: &World) -> String {
     fill(template, |name| argument(rng, name, world))
 }
 

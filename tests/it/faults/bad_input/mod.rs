@@ -3,7 +3,7 @@
 //! `CHAPPE_BAD_INPUT_ROUNDS` and `CHAPPE_BAD_INPUT_SEED` ask for more, or other, random input.
 
 mod addresses;
-mod generate;
+pub(crate) mod generate;
 mod routes;
 mod texts;
 
@@ -118,8 +118,8 @@ impl<'a> Raw<'a> {
 }
 
 /// What paths and bodies can name.
-struct World {
-    user: Client,
+pub(crate) struct World {
+    pub(crate) user: Client,
     room_id: String,
     event_id: String,
     alias: String,
@@ -128,7 +128,7 @@ struct World {
 }
 
 impl World {
-    async fn new(server: &TestServer, name: &str) -> Self {
+    pub(crate) async fn new(server: &TestServer, name: &str) -> Self {
         let user = server.register(name).await;
         let room = json!({ "preset": "public_chat", "room_alias_name": name });
         let room_id = user.create_room(&room).await;
@@ -229,7 +229,7 @@ async fn large_and_deep_bodies_are_refused_on_every_route() {
     let takes_json = |route: &&Route| route.takes_body() && !FORMS.contains(&route.name);
     for route in routes::all().iter().filter(takes_json) {
         let Route { method, name, .. } = route;
-        let path = generate::plausible(&mut rng, route.paths[0], &world);
+        let path = generate::plausible(&mut rng, &route.paths[0], &world);
         let (status, text) = site
             .send(&Raw::new(method.clone(), &path, token).with(&large))
             .await;
@@ -271,8 +271,8 @@ async fn odd_paths_are_answered() {
         "%", "%zz", "%ff", "%c3%28", "%00", "%0A", "%2F", "%2e%2e", "%25", "é", "'", "\"", "{}",
         "*", &long, &wide, "",
     ];
-    for route in routes::all() {
-        let template = route.paths[0];
+    for route in &routes::all() {
+        let template = &route.paths[0];
         for segment in segments {
             let path = generate::with_every_argument(template, segment);
             let mut raw = Raw::new(route.method.clone(), &path, token);
