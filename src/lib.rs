@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod language;
 pub mod lifecycle;
+pub mod outbound;
 pub mod random;
 pub mod telemetry;
 pub mod templates;

@@ -22,6 +22,7 @@ use crate::{
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
     notices::Notices,
+    outbound::Outbound,
     policy::Policy,
     rooms::Rooms,
     store::{
@@ -44,6 +45,8 @@ pub struct Core {
     pub store: Store,
     /// The policy in force.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// Requests to servers elsewhere.
+    pub outbound: Outbound,
     /// Where mails go.
     pub mailer: Mailer,
     /// Where it is written who changed what.
@@ -78,6 +81,7 @@ impl Core {
         let key = signing_key::load_or_generate(&server.signing_key_file(), &options.random)?;
         let writer = mail::writer(config, options)?;
         let carrier = mail::carrier(config, options)?;
+        let outbound = Outbound::new(&settings::outbound(config)?)?;
         let metrics = Metrics::new()?;
 
         let lifecycle = options.lifecycle.clone();
@@ -148,6 +152,7 @@ impl Core {
             metrics,
             store,
             policy,
+            outbound,
             mailer,
             audit,
             accounts,

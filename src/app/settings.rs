@@ -1,6 +1,9 @@
 //! From the sections of the configuration to the settings of each service.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _};
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+};
 
 use anyhow::Context as _;
 use ruma::{RoomVersionId, UserId, api::client::discovery::discover_support};
@@ -16,7 +19,7 @@ use crate::{
     identity,
     language::Language,
     mail::{self, MailSettings},
-    notices,
+    notices, outbound,
     policy::Policy,
     rooms,
 };
@@ -33,6 +36,19 @@ pub(super) fn prepare_data_folder(server: &config::Server) -> anyhow::Result<()>
         .mode(0o711)
         .create(folder)
         .with_context(|| format!("the data folder {} cannot be made", folder.display()))
+}
+
+pub(super) fn outbound(config: &Config) -> anyhow::Result<outbound::Settings> {
+    let file = config.outbound.certificate_authorities.as_ref();
+    let certificate_authorities = file.map(|file| {
+        let pem = fs::read(file);
+        pem.with_context(|| format!("{} cannot be read", file.display()))
+    });
+    Ok(outbound::Settings {
+        allow_networks: config.outbound.allow_networks.clone(),
+        certificate_authorities: certificate_authorities.transpose()?,
+        user_agent: format!("Chappe/{}", env!("CARGO_PKG_VERSION")),
+    })
 }
 
 pub(super) fn notices(config: &Config) -> notices::Settings {

@@ -159,6 +159,7 @@ const SECTIONS: &[&str] = &[
     "rooms",
     "directory",
     "notices",
+    "outbound",
     "limits",
     "audit",
     "logging",
@@ -195,7 +196,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 13] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 14] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -206,6 +207,7 @@ impl Config {
             ("rooms", &|| self.rooms.validate()),
             ("directory", &|| self.directory.validate()),
             ("notices", &|| self.notices.validate()),
+            ("outbound", &|| self.outbound.validate()),
             ("limits", &|| self.limits.validate()),
             ("logging", &|| self.logging.validate()),
             ("policy", &|| self.policy.validate()),

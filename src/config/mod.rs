@@ -17,6 +17,7 @@ mod load;
 mod logging;
 mod mail;
 mod notices;
+mod outbound;
 pub mod policy;
 mod registration;
 pub mod room_policy;
@@ -46,6 +47,7 @@ pub use self::{
     logging::Logging,
     mail::{Encryption, Language, Mail},
     notices::Notices,
+    outbound::Outbound,
     policy::Policy,
     registration::{Registration, Terms},
     rooms::Rooms,
@@ -82,6 +84,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[notices]`.
     pub notices: Notices,
+    /// `[outbound]`.
+    pub outbound: Outbound,
     /// `[limits]`.
     pub limits: Limits,
     /// `[audit]`.
@@ -105,6 +109,7 @@ impl Default for Config {
             rooms: Rooms::default(),
             directory: Directory::default(),
             notices: Notices::default(),
+            outbound: Outbound::default(),
             limits: Limits::default(),
             audit: Audit::default(),
             logging: Logging::default(),

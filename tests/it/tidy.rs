@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "clock",
         "language",
         "lifecycle",
+        "outbound",
         "random",
         "telemetry",
         "templates",
