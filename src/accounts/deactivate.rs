@@ -19,9 +19,9 @@ use crate::{
         Store, UserNid, access_tokens, account_validity,
         account_work::WorkKind,
         accounts::{self, ClosedBy},
-        devices, former_addresses, identity,
+        delayed_events, devices, former_addresses, identity,
         interactive_auth::Results,
-        invitations, profiles,
+        invitations, login_tokens, profiles,
         threepids::{self, Purpose},
     },
 };
@@ -103,6 +103,8 @@ impl Accounts {
         }
         account_validity::delete(&mut tx, user).await?;
         profiles::delete(&mut tx, user).await?;
+        delayed_events::cancel_all(&mut tx, user, now).await?;
+        login_tokens::delete_all(&mut tx, user).await?;
         self.ask_for_work(&mut tx, user, WorkKind::LeaveRooms)
             .await?;
         access_tokens::notify_changed(&mut tx, user).await?;

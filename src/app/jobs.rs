@@ -11,6 +11,7 @@ use crate::{
     lifecycle::Lifecycle,
     rooms::{self, Rooms},
     store::{Hint, Store, StoreError, UserNid, transactions},
+    sync::Presence,
 };
 
 /// How many hints may wait to be heard.
@@ -41,28 +42,43 @@ const BATCH: i64 = 1_000;
 const BETWEEN_BATCHES: Duration = Duration::from_millis(50);
 
 /// Keeps this process in step with the others.
-pub(super) fn follow(core: &Core) {
+pub(super) fn follow(core: &Core, presence: &Presence) {
     let (hints, heard) = mpsc::channel(HINTS);
     let lifecycle = &core.lifecycle;
     let follower = core.store.clone().follow(hints, lifecycle.soft());
     lifecycle.spawn_critical("follower", follower);
     lifecycle.spawn(
         "hints",
-        hear(heard, core.accounts.clone(), core.rooms.clone()),
+        hear(
+            heard,
+            core.accounts.clone(),
+            core.rooms.clone(),
+            presence.clone(),
+        ),
     );
     let mails = core.mailer.clone().deliver(lifecycle.soft());
     lifecycle.spawn("mails", mails);
     let typing = core.rooms.clone().expire_typing(lifecycle.soft());
     lifecycle.spawn("typing", typing);
+    let presence = presence.clone().run(lifecycle.soft());
+    lifecycle.spawn("presence", presence);
+    let delayed = core.rooms.clone().send_delayed(lifecycle.soft());
+    lifecycle.spawn("delayed events", delayed);
 }
 
 /// Takes hints in, until the follower ends.
-async fn hear(mut hints: mpsc::Receiver<Hint>, accounts: Accounts, rooms: Rooms) {
+async fn hear(
+    mut hints: mpsc::Receiver<Hint>,
+    accounts: Accounts,
+    rooms: Rooms,
+    presence: Presence,
+) {
     while let Some(hint) = hints.recv().await {
         match hint {
             Hint::Sessions(Some(user)) => accounts.forget_sessions(user),
             Hint::Sessions(None) => accounts.forget_all_sessions(),
             Hint::Typing(text) => rooms.hear_typing(&text),
+            Hint::Presence(text) => presence.hear(&text),
         }
     }
 }
@@ -95,6 +111,15 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
         async move {
             if let Err(error) = purge(&rooms).await {
                 tracing::warn!(%error, "old messages could not be deleted");
+            }
+        }
+    });
+    let rooms = core.rooms.clone();
+    every(lifecycle, "old delayed events", CLEAN_UP, move || {
+        let rooms = rooms.clone();
+        async move {
+            if let Err(error) = rooms.forget_delayed().await {
+                tracing::warn!(%error, "old delayed events could not be forgotten");
             }
         }
     });

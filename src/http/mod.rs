@@ -29,6 +29,7 @@ pub mod server;
 mod server_notices;
 mod settings;
 mod synapse_admin;
+mod synapse_tokens;
 mod synapse_users;
 pub mod well_known;
 
@@ -200,6 +201,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(server_notices::routes())
             .merge(chappe_admin::routes())
             .merge(synapse_users::routes())
+            .merge(synapse_tokens::routes())
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))
             .merge(consent::routes(&state.pages))

@@ -9,6 +9,8 @@
 
 mod account_data;
 mod create;
+mod delayed;
+mod delayed_sending;
 mod directory;
 mod error;
 mod explain;
@@ -40,6 +42,7 @@ use ruma::{
 
 pub use self::{
     create::Says,
+    delayed::{Delayed, DelayedAction, DelayedLimits},
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
@@ -53,7 +56,7 @@ pub use self::{
     send::Transaction,
     update::Planned,
 };
-use self::{locks::Locks, typing::Typing};
+use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
 use crate::{
     clock::SharedClock,
     event::SigningKey,
@@ -84,6 +87,8 @@ pub struct Settings {
     pub notices_user: Option<OwnedUserId>,
     /// How long messages are kept.
     pub retention: Retention,
+    /// How much later events may be sent.
+    pub delayed: DelayedLimits,
 }
 
 /// The rooms service. Cheap to clone.
@@ -101,6 +106,8 @@ struct Inner {
     transactions: Cache<(DeviceNid, [u8; 16]), OwnedEventId>,
     /// Who types where.
     typing: Typing,
+    /// When the next event is due that is sent later.
+    delayed: DelayedClock,
     /// For changes that read what they change.
     locks: Locks,
 }
@@ -117,6 +124,7 @@ impl Rooms {
     ) -> Self {
         Self(Arc::new(Inner {
             typing: Typing::new(&random, clock.clone()),
+            delayed: DelayedClock::new(),
             locks: Locks::new(),
             settings,
             store,

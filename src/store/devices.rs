@@ -18,6 +18,8 @@ pub struct Device {
     pub last_seen_ms: Option<i64>,
     /// Where it was last seen.
     pub last_seen_ip: Option<String>,
+    /// What the program called itself.
+    pub last_seen_user_agent: Option<String>,
 }
 
 /// A device that sent a request.
@@ -76,7 +78,8 @@ pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<Device>,
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip
+            last_seen_ip,
+            last_seen_user_agent
         FROM devices
         WHERE user_nid = $1
         ORDER BY device_nid
@@ -102,7 +105,8 @@ pub async fn find(
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip
+            last_seen_ip,
+            last_seen_user_agent
         FROM devices
         WHERE user_nid = $1
             AND device_id = $2
@@ -231,6 +235,7 @@ struct Row {
     display_name: Option<String>,
     last_seen_ms: Option<i64>,
     last_seen_ip: Option<String>,
+    last_seen_user_agent: Option<String>,
 }
 
 impl Row {
@@ -241,6 +246,7 @@ impl Row {
             display_name: self.display_name,
             last_seen_ms: self.last_seen_ms,
             last_seen_ip: self.last_seen_ip,
+            last_seen_user_agent: self.last_seen_user_agent,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A sync registers with the user's waiter, looks at what the user missed ([`missed`]), from memory
 //! where the token lies in the window and from the database where it is older, and works out the
 //! sections of the answer ([`section`]). If there is nothing it waits: for a commit that touches
-//! one of the user's rooms, for typing, for the end of its time or of the process.
+//! one of the user's rooms, for typing, for somebody who comes or goes, for the end of its time or of the process.
 //!
 //! Client-server API v1.19, "Syncing".
 
@@ -11,6 +11,7 @@ mod answer;
 mod entries;
 mod filter;
 mod missed;
+mod presence;
 mod receipts;
 mod section;
 mod state;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     filter::{Events, Filter},
+    presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
     token::{InvalidToken, SyncToken},
 };
 use crate::{
@@ -84,6 +86,7 @@ pub struct Sync(Arc<Inner>);
 struct Inner {
     store: Store,
     rooms: Rooms,
+    presence: Presence,
     filters: Cache<(UserNid, i64), Arc<Filter>>,
     /// The members that each device has been told of, for lazy loading.
     told: Cache<DeviceNid, Arc<Mutex<Told>>>,
@@ -133,12 +136,14 @@ impl Sync {
     pub fn new(
         store: Store,
         rooms: Rooms,
+        presence: Presence,
         stop: CancellationToken,
         observer: Option<Arc<dyn SyncObserver>>,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
             rooms,
+            presence,
             filters: Cache::new(10_000),
             told: Cache::builder()
                 .max_capacity(20_000)
@@ -147,6 +152,11 @@ impl Sync {
             stop,
             observer,
         }))
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> &Presence {
+        &self.0.presence
     }
 
     /// The filter of a request: given in full, or by the id of a stored one.
@@ -210,6 +220,7 @@ impl Sync {
                 return Ok(answer.text);
             }
             let _waiting = Waiting::new(&self.0);
+            let _looking = self.0.presence.look(user, &request.filter);
             tokio::select! {
                 () = woken => {}
                 () = tokio::time::sleep_until(deadline) => {}
@@ -244,6 +255,10 @@ struct Answer {
 }
 
 /// The end of the stream as a token.
-fn token(position: StreamPosition, typing: i64) -> SyncToken {
-    SyncToken { position, typing }
+fn token(position: StreamPosition, typing: i64, presence: i64) -> SyncToken {
+    SyncToken {
+        position,
+        typing,
+        presence,
+    }
 }

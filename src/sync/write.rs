@@ -67,8 +67,13 @@ impl Sync {
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
         json.key("next_batch");
-        json.string(&token(missed.now, typing.newest).to_string());
+        let presence = self.0.presence.section(request, &missed.rooms);
+        json.string(&token(missed.now, typing.newest, presence.newest).to_string());
         let mut told = Self::write_account_data(request, &mut json, &missed);
+        if !presence.events.is_empty() {
+            json.events("presence", &presence.events);
+            told = true;
+        }
         told |= Self::write_rooms(
             request,
             &mut json,

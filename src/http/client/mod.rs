@@ -5,12 +5,14 @@ mod account;
 mod account_data;
 mod admin;
 pub(super) mod capabilities;
+mod delayed_event;
 mod device;
 mod directory;
 mod filter;
 mod identity;
 mod membership;
 mod message;
+mod presence;
 mod profile;
 mod push_rule;
 mod raw;
@@ -34,12 +36,13 @@ use super::{AppState, endpoint::RouterExt as _};
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     Router::new()
         .merge(sync::routes())
-        .merge(versions::routes())
+        .merge(versions::routes(state))
         .merge(session::routes())
         .merge(register::routes())
         .merge(account::routes())
         .merge(users_info::routes())
         .merge(admin::routes())
+        .merge(delayed_event::routes())
         .merge(device::routes())
         .merge(profile::routes(state))
         .merge(room::routes())
@@ -50,6 +53,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(state::routes())
         .merge(receipt::routes())
         .merge(typing::routes())
+        .merge(presence::routes())
         .merge(account_data::routes())
         .merge(tag::routes())
         .merge(filter::routes())

@@ -26,7 +26,7 @@ pub(in crate::store) use self::change::{
 };
 pub use self::{
     change::{Change, Entry},
-    event::{MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
+    event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
     room::{LiveRoom, RoomHead, RoomWriter},
     user::{EVERYBODY, RoomOfUser, UserRooms},
 };
@@ -277,6 +277,27 @@ impl Live {
         let inner = self.read();
         for user in inner.watchers.get(&room).into_iter().flatten() {
             if let Some(online) = inner.users.get(user) {
+                online.wake();
+            }
+        }
+    }
+
+    /// Wakes the syncs of those among some users who see a room, and takes them from the list.
+    pub fn wake_some(&self, room: RoomNid, users: &mut HashSet<UserNid>) {
+        let inner = self.read();
+        let Some(watchers) = inner.watchers.get(&room) else {
+            return;
+        };
+        let woken: Vec<UserNid> = if watchers.len() <= users.len() {
+            let watchers = watchers.iter().filter(|user| users.contains(*user));
+            watchers.copied().collect()
+        } else {
+            let users = users.iter().filter(|user| watchers.contains(*user));
+            users.copied().collect()
+        };
+        for user in woken {
+            users.remove(&user);
+            if let Some(online) = inner.users.get(&user) {
                 online.wake();
             }
         }

@@ -78,6 +78,7 @@ fn settings(profile: Profile) -> Settings {
         },
         sessions: SessionSettings {
             password_login: true,
+            login_tokens: true,
             access_token_lifetime: Duration::from_mins(5),
             refresh_token_lifetime: None,
             nonrefreshable_access_token_lifetime: None,
@@ -191,6 +192,7 @@ impl AccountsSite {
             default_version: RoomVersionId::V12,
             notices_user: None,
             retention: chappe::rooms::Retention::default(),
+            delayed: chappe::rooms::DelayedLimits::default(),
         };
         let random = Random::seeded(4);
         Rooms::new(
@@ -239,7 +241,10 @@ impl AccountsSite {
     /// A sync service, for the same.
     pub(crate) fn sync(&self) -> chappe::sync::Sync {
         let stop = tokio_util::sync::CancellationToken::new();
-        chappe::sync::Sync::new(self.store.clone(), self.rooms(), stop, None)
+        let random = Random::seeded(6);
+        let presence =
+            chappe::sync::Presence::new(false, self.store.clone(), self.clock.clone(), &random);
+        chappe::sync::Sync::new(self.store.clone(), self.rooms(), presence, stop, None)
     }
 
     /// The link in the newest mail.
