@@ -218,8 +218,7 @@ async fn manage(
 ) -> Result<Json<Value>, ApiError> {
     admit(&state, request).await?;
     let [delay_id, action] = of_path(path.ok(), ["delay_id", "action"])?;
-    // Another action is another endpoint, and there is none.
-    let action = parse(&action).ok_or_else(ApiError::no_such_endpoint)?;
+    let action = parse(&action).ok_or_else(|| ApiError::not_found("There is no such action"))?;
     state.rooms.manage_delayed(&delay_id, action).await?;
     Ok(Json(json!({})))
 }

@@ -202,7 +202,7 @@ async fn wrong_ids_and_actions_are_refused() {
     let answer = manage(&nobody, "a\0b", "cancel").await;
     answer.expect_error(404, "M_NOT_FOUND");
     let answer = manage(&nobody, "abc", "oops").await;
-    answer.expect_error(404, "M_UNRECOGNIZED");
+    answer.expect_error(404, "M_NOT_FOUND");
     let path = format!("{BASE}/abc");
     let answer = nobody.post(&path, &json!({})).await;
     answer.expect_error(400, "M_MISSING_PARAM");

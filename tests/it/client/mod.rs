@@ -16,6 +16,7 @@ mod messages;
 mod paging;
 mod password;
 mod presence;
+mod profiles;
 mod receipts;
 mod register;
 mod registration_tokens;
