@@ -18,12 +18,14 @@ mod filters;
 mod gate;
 mod locks;
 mod membership;
+mod outline;
 mod persist;
 mod push_rules;
 mod read;
 mod receipts;
 mod retention;
 mod send;
+mod spaces;
 mod state_rules;
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,7 @@ pub use self::{
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
+    outline::{Onlooker, Outline},
     push_rules::default_push_rules,
     read::{
         Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
@@ -54,6 +57,7 @@ pub use self::{
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},
     send::Transaction,
+    spaces::{HierarchyPage, HierarchyQuery},
     update::Planned,
 };
 use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};

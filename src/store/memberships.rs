@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use ruma::{OwnedRoomId, RoomId, UserId};
 use sqlx::PgConnection;
 
 use super::{
@@ -82,28 +83,33 @@ pub(super) async fn forget(
     Ok(done.is_some())
 }
 
-/// The rooms in which two users are both joined.
-pub async fn list_shared(
+/// The ids of the rooms in which two users are both joined, in order.
+pub async fn list_mutual(
     conn: &mut PgConnection,
-    one: UserNid,
-    other: UserNid,
-) -> Result<Vec<RoomNid>, StoreError> {
-    let rooms = sqlx::query_scalar!(
+    user: UserNid,
+    other: &UserId,
+) -> Result<Vec<OwnedRoomId>, StoreError> {
+    let ids = sqlx::query_scalar!(
         r#"
-        SELECT a.room_nid AS "room_nid: RoomNid"
-        FROM memberships a
-        JOIN memberships b ON b.room_nid = a.room_nid
-        WHERE a.user_nid = $1
+        SELECT r.room_id
+        FROM users u
+        JOIN memberships b ON b.user_nid = u.user_nid AND b.membership = 2
+        JOIN memberships a ON a.room_nid = b.room_nid
+            AND a.user_nid = $1
             AND a.membership = 2
-            AND b.user_nid = $2
-            AND b.membership = 2
+        JOIN rooms r ON r.room_nid = a.room_nid
+        WHERE u.user_id = $2
+        ORDER BY r.room_id
         "#,
-        one as UserNid,
-        other as UserNid,
+        user as UserNid,
+        other.as_str(),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rooms)
+    let parse = |id: String| {
+        RoomId::parse(&id).map_err(|_| StoreError::inconsistent("rooms", "room_id", id))
+    };
+    ids.into_iter().map(parse).collect()
 }
 
 /// How many joined members each of these rooms has.

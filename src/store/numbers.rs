@@ -72,6 +72,32 @@ impl Store {
         Ok(found)
     }
 
+    /// The numbers of those of these rooms that the server knows.
+    pub async fn room_numbers(
+        &self,
+        room_ids: &[&RoomId],
+    ) -> Result<HashMap<OwnedRoomId, RoomNid>, StoreError> {
+        let mut numbers = HashMap::with_capacity(room_ids.len());
+        let mut missing = Vec::new();
+        for room_id in room_ids {
+            match self.0.numbers.rooms.get(*room_id) {
+                Some(room) => {
+                    numbers.insert((*room_id).to_owned(), room);
+                }
+                // PostgreSQL's texts hold no NUL.
+                None if !room_id.as_str().contains('\0') => missing.push(*room_id),
+                None => {}
+            }
+        }
+        if !missing.is_empty() {
+            for (room_id, room) in rooms::find_many(&mut *self.conn().await?, &missing).await? {
+                self.0.numbers.rooms.insert(room_id.clone(), room);
+                numbers.insert(room_id, room);
+            }
+        }
+        Ok(numbers)
+    }
+
     /// The ids of rooms.
     pub async fn room_ids(
         &self,

@@ -41,6 +41,28 @@ pub async fn find(
     Ok(nid)
 }
 
+/// The numbers of those of these rooms that the server knows.
+pub async fn find_many(
+    conn: &mut PgConnection,
+    room_ids: &[&RoomId],
+) -> Result<Vec<(OwnedRoomId, RoomNid)>, StoreError> {
+    let wanted: Vec<_> = room_ids.iter().map(|room_id| room_id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT room_nid AS "room_nid: RoomNid",
+            room_id
+        FROM rooms
+        WHERE room_id = ANY($1)
+        "#,
+        &wanted as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((parse_id(row.room_nid, &row.room_id)?, row.room_nid)))
+        .collect()
+}
+
 /// The ids of rooms.
 pub async fn ids(
     conn: &mut PgConnection,

@@ -20,6 +20,7 @@ mod receipt;
 mod register;
 mod room;
 mod session;
+mod space;
 mod state;
 mod sync;
 mod tag;
@@ -48,6 +49,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(room::routes())
         .merge(membership::routes())
         .merge(directory::routes())
+        .merge(space::routes())
         .merge(user_directory::routes())
         .merge(message::routes())
         .merge(state::routes())

@@ -22,6 +22,7 @@ mod register;
 mod registration_tokens;
 mod retention;
 mod scraping;
+mod spaces;
 mod typing;
 mod upgrade;
 mod user_directory;
