@@ -21,7 +21,7 @@ use crate::{
         accounts::{self, ClosedBy},
         delayed_events, devices, former_addresses, identity,
         interactive_auth::Results,
-        invitations, login_tokens, profiles,
+        invitations, key_backup, login_tokens, profiles,
         threepids::{self, Purpose},
     },
 };
@@ -98,6 +98,7 @@ impl Accounts {
         invitations::void_by_inviter(&mut tx, user).await?;
         if erase {
             former_addresses::delete(&mut tx, user).await?;
+            key_backup::delete_all(&mut tx, user).await?;
         } else {
             former_addresses::insert(&mut tx, user, &addresses, now).await?;
         }
@@ -110,6 +111,7 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
+        self.tell_of_devices(user).await;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
         let actor = match by {
             ClosedBy::User => Actor::User(user_id.clone()),

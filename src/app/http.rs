@@ -34,6 +34,7 @@ pub(super) fn state(
     Ok(AppState::new(Services {
         accounts: core.accounts.clone(),
         rooms: core.rooms.clone(),
+        keys: core.keys.clone(),
         sync,
         audit: core.audit.clone(),
         identity: core.identity.clone(),

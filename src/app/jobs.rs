@@ -30,6 +30,11 @@ const INVITATIONS: Duration = Duration::from_secs(10);
 /// How often it is looked at which accounts expire (AV-03).
 const VALIDITY: Duration = Duration::from_mins(30);
 
+/// How often changes of device lists are looked for that another process has not told.
+const DEVICE_LISTS: Duration = Duration::from_secs(10);
+/// How often messages are looked for whose devices are gone.
+const ORPHANS: Duration = Duration::from_hours(6);
+
 /// How often work in rooms is looked for that another process has left.
 const WORK: Duration = Duration::from_secs(10);
 
@@ -151,6 +156,24 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
         async move {
             if let Err(error) = accounts.keep_validity().await {
                 tracing::warn!(%error, "account validity could not be kept");
+            }
+        }
+    });
+    let keys = core.keys.clone();
+    every(lifecycle, "device lists", DEVICE_LISTS, move || {
+        let keys = keys.clone();
+        async move {
+            if let Err(error) = keys.work().await {
+                tracing::warn!(%error, "changes of device lists could not be told");
+            }
+        }
+    });
+    let keys = core.keys.clone();
+    every(lifecycle, "messages to devices", ORPHANS, move || {
+        let keys = keys.clone();
+        async move {
+            if let Err(error) = keys.clean_up().await {
+                tracing::warn!(%error, "messages to deleted devices could not be deleted");
             }
         }
     });

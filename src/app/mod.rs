@@ -155,6 +155,7 @@ impl App {
         let sync = sync::Sync::new(
             core.store.clone(),
             core.rooms.clone(),
+            core.keys.clone(),
             presence.clone(),
             soft,
             Some(waiting),

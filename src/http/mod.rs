@@ -62,6 +62,7 @@ use crate::{
     accounts::Accounts,
     audit::Audit,
     identity::Identity,
+    keys::Keys,
     notices::Notices,
     pages::{self, Pages},
     random::Random,
@@ -84,6 +85,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Rooms and their events.
     pub rooms: Rooms,
+    /// End-to-end encryption: keys, messages to devices and backups.
+    pub keys: Keys,
     /// What clients missed.
     pub sync: Sync,
     /// Where it is written who changed what, and who was refused what.
@@ -185,6 +188,7 @@ service! {
     accounts: Accounts,
     capabilities: Capabilities,
     identity: Identity,
+    keys: Keys,
     limits: RateLimits,
     rooms: Rooms,
     sync: Sync,

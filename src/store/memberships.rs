@@ -135,3 +135,58 @@ pub async fn count_joined(
         .map(|row| (row.room_nid, row.count))
         .collect())
 }
+
+/// The rooms in which each of these users is joined.
+pub async fn joined_rooms(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+) -> Result<Vec<(UserNid, Arc<[RoomNid]>)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT q.user_nid AS "user!: UserNid", -- an unnested array without nulls
+            ARRAY(
+                SELECT m.room_nid
+                FROM memberships m
+                WHERE m.user_nid = q.user_nid
+                    AND m.membership = 2
+            ) AS "rooms!: Vec<RoomNid>" -- an array is never null
+        FROM UNNEST($1::BIGINT[]) AS q (user_nid)
+        "#,
+        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.user, row.rooms.into()))
+        .collect())
+}
+
+/// Those of some users whom a user knows: one of them has joined a room, and the other has too or
+/// is invited.
+pub async fn list_known(
+    conn: &mut PgConnection,
+    user: UserNid,
+    others: &[UserNid],
+) -> Result<Vec<UserNid>, StoreError> {
+    let known = sqlx::query_scalar!(
+        r#"
+        SELECT q.user_nid AS "user!: UserNid" -- an unnested array without nulls
+        FROM UNNEST($2::BIGINT[]) AS q (user_nid)
+        WHERE EXISTS (
+            SELECT 1
+            FROM memberships a
+            JOIN memberships b ON b.room_nid = a.room_nid AND b.user_nid = q.user_nid
+            WHERE a.user_nid = $1
+                AND a.membership IN (1, 2)
+                AND b.membership IN (1, 2)
+                AND (a.membership = 2 OR b.membership = 2)
+        )
+        "#,
+        user as UserNid,
+        &others.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(known)
+}

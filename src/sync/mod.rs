@@ -8,6 +8,7 @@
 //! Client-server API v1.19, "Syncing".
 
 mod answer;
+mod devices;
 mod entries;
 mod filter;
 mod missed;
@@ -38,8 +39,9 @@ pub use self::{
     token::{InvalidToken, SyncToken},
 };
 use crate::{
+    keys::{self, Keys},
     rooms::{self, Actor, Rooms},
-    store::{DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, filters},
+    store::{DeviceNid, RoomNid, Store, StoreError, UserNid, filters},
 };
 
 /// The longest that a sync waits.
@@ -57,6 +59,9 @@ pub enum Error {
     /// A room could not be read.
     #[error(transparent)]
     Rooms(#[from] rooms::Error),
+    /// Keys or messages of devices could not be read.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,6 +91,7 @@ pub struct Sync(Arc<Inner>);
 struct Inner {
     store: Store,
     rooms: Rooms,
+    keys: Keys,
     presence: Presence,
     filters: Cache<(UserNid, i64), Arc<Filter>>,
     /// The members that each device has been told of, for lazy loading.
@@ -136,6 +142,7 @@ impl Sync {
     pub fn new(
         store: Store,
         rooms: Rooms,
+        keys: Keys,
         presence: Presence,
         stop: CancellationToken,
         observer: Option<Arc<dyn SyncObserver>>,
@@ -143,6 +150,7 @@ impl Sync {
         Self(Arc::new(Inner {
             store,
             rooms,
+            keys,
             presence,
             filters: Cache::new(10_000),
             told: Cache::builder()
@@ -252,13 +260,4 @@ impl Sync {
 struct Answer {
     text: String,
     is_empty: bool,
-}
-
-/// The end of the stream as a token.
-fn token(position: StreamPosition, typing: i64, presence: i64) -> SyncToken {
-    SyncToken {
-        position,
-        typing,
-        presence,
-    }
 }

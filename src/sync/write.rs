@@ -13,7 +13,7 @@ use super::{
     missed::{JoinedNews, Missed},
     section::Section,
     state::is_whole,
-    token,
+    token::SyncToken,
 };
 use crate::{
     event::{
@@ -63,13 +63,21 @@ impl Sync {
         let joined = self.joined_sections(request, &missed.joined).await?;
         let left = self.left_sections(request, &missed.left).await?;
         let ids = self.ids_of_quiet_rooms(&missed, &typing).await?;
+        let devices = self.device_parts(request, missed.now).await?;
 
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
         json.key("next_batch");
         let presence = self.0.presence.section(request, &missed.rooms);
-        json.string(&token(missed.now, typing.newest, presence.newest).to_string());
-        let mut told = Self::write_account_data(request, &mut json, &missed);
+        let token = SyncToken {
+            position: missed.now,
+            typing: typing.newest,
+            presence: presence.newest,
+            to_device: devices.until(),
+        };
+        json.string(&token.to_string());
+        let mut told = devices.write(&mut json);
+        told |= Self::write_account_data(request, &mut json, &missed);
         if !presence.events.is_empty() {
             json.events("presence", &presence.events);
             told = true;

@@ -4,12 +4,15 @@
 mod account;
 mod account_data;
 mod admin;
+mod backup;
 pub(super) mod capabilities;
+mod dehydrated_device;
 mod delayed_event;
 mod device;
 mod directory;
 mod filter;
 mod identity;
+mod keys;
 mod membership;
 mod message;
 mod presence;
@@ -24,6 +27,7 @@ mod space;
 mod state;
 mod sync;
 mod tag;
+mod to_device;
 mod typing;
 mod user_directory;
 mod users_info;
@@ -61,5 +65,9 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(filter::routes())
         .merge(identity::routes())
         .merge(push_rule::routes())
+        .merge(keys::routes())
+        .merge(to_device::routes())
+        .merge(backup::routes())
+        .merge(dehydrated_device::routes())
         .endpoint_raw(&[], capabilities::get_capabilities)
 }

@@ -9,6 +9,7 @@ impl From<Error> for ApiError {
             Error::UnknownFilter => Self::invalid_param("Unknown filter"),
             Error::InvalidToken(_) => Self::invalid_param("Not a sync token"),
             Error::Rooms(error) => error.into(),
+            Error::Keys(error) => error.into(),
             Error::Store(error) => error.into(),
         }
     }

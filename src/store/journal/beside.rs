@@ -1,5 +1,5 @@
 //! The statements of a commit for what stands beside events and state: the directory, receipts,
-//! account data and aliases.
+//! account data, aliases and mentions.
 
 use std::collections::BTreeMap;
 
@@ -200,6 +200,39 @@ pub(super) async fn insert_aliases(conn: &mut Conn, batch: &Batch<'_>) -> Result
         &rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.1.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.2.0).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Who is mentioned by which event.
+pub(super) async fn insert_highlights(
+    conn: &mut Conn,
+    batch: &Batch<'_>,
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = batch
+        .events()
+        .flat_map(|event| {
+            event
+                .mentions
+                .iter()
+                .map(|user| (user.0, event.room.0, event.position.0))
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        INSERT INTO highlights (user_nid, room_nid, position)
+        SELECT n.user_nid, n.room_nid, n.position
+        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS n (user_nid, room_nid, position)
+        ON CONFLICT DO NOTHING
+        "#,
+        &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.1).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.2).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

@@ -9,7 +9,10 @@ use sqlx::{Acquire as _, PgConnection};
 
 use super::{
     batch::Batch,
-    beside::{insert_aliases, upsert_account_data, upsert_receipts, upsert_summaries},
+    beside::{
+        insert_aliases, insert_highlights, upsert_account_data, upsert_receipts, upsert_summaries,
+    },
+    devices::{delete_work, insert_at_positions, insert_transactions},
     third_party::write_invitations,
 };
 use crate::store::{
@@ -42,11 +45,14 @@ pub(super) async fn commit(
     upsert_account_data(&mut tx, batch).await?;
     insert_aliases(&mut tx, batch).await?;
     write_invitations(&mut tx, batch).await?;
+    insert_transactions(&mut tx, batch).await?;
+    delete_work(&mut tx, batch).await?;
     let expected: Vec<_> = expected
         .into_iter()
         .filter(|(room, _)| won.contains(room))
         .collect();
     let (last, _) = append(&mut tx, batch, &expected).await?;
+    insert_at_positions(&mut tx, batch, last).await?;
     tx.commit().await?;
     Ok(last)
 }
@@ -296,7 +302,7 @@ impl Entries {
             entries.kinds.push(row.kind);
             entries.guards.push(match &change {
                 Change::Event(event) => Some(event.room.0),
-                Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => None,
+                _ => None,
             });
             entries.rooms.push(row.room.map(|room| room.0));
             entries
@@ -460,36 +466,6 @@ async fn update_redacted(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), Store
             .iter()
             .map(|event| event.redacted_by.map(|at| at.0))
             .collect::<Vec<_>>() as &[Option<i64>],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Who is mentioned by which event.
-async fn insert_highlights(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
-    let rows: Vec<_> = batch
-        .events()
-        .flat_map(|event| {
-            event
-                .mentions
-                .iter()
-                .map(|user| (user.0, event.room.0, event.position.0))
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        r#"
-        INSERT INTO highlights (user_nid, room_nid, position)
-        SELECT n.user_nid, n.room_nid, n.position
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS n (user_nid, room_nid, position)
-        ON CONFLICT DO NOTHING
-        "#,
-        &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.1).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.2).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

@@ -5,6 +5,7 @@
 //! longer than a few map operations, so a reader sees all of them at one stream position.
 
 mod change;
+mod devices;
 mod event;
 mod room;
 mod user;
@@ -22,10 +23,11 @@ use moka::sync::Cache;
 use tokio::sync::Notify;
 
 pub(in crate::store) use self::change::{
-    kind, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
+    kind, parse_devices_detail, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
 };
 pub use self::{
     change::{Change, Entry},
+    devices::{DeviceNews, ListNews},
     event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
     room::{LiveRoom, RoomHead, RoomWriter},
     user::{EVERYBODY, RoomOfUser, UserRooms},
@@ -389,7 +391,7 @@ impl Inner {
             let sender = match change {
                 Change::Event(event) => Some(event.sender),
                 Change::Receipt { user, .. } => Some(*user),
-                Change::AccountData { .. } | Change::Nothing => None,
+                _ => None,
             };
             // How far the actor has read changes; nobody else's view does.
             if let Some(online) = sender.and_then(|sender| self.users.get_mut(&sender)) {
@@ -422,6 +424,16 @@ impl Inner {
                 }
             }
             wake.insert(user);
+        }
+        if let Change::DeviceList {
+            viewer: None,
+            rooms,
+            ..
+        } = change
+        {
+            for room in rooms.iter() {
+                wake.extend(self.watchers.get(room).into_iter().flatten());
+            }
         }
         self.window.push(entry);
     }

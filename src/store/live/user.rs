@@ -113,7 +113,12 @@ impl UserRooms {
             } if *reader == user && matches!(&**thread, "" | "main") => {
                 self.mark_read(*room, *position, *notify_count);
             }
-            Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => {}
+            Change::Receipt { .. }
+            | Change::AccountData { .. }
+            | Change::DeviceList { .. }
+            | Change::ToDevice { .. }
+            | Change::OneTimeKeys { .. }
+            | Change::Nothing => {}
         }
     }
 

@@ -238,13 +238,30 @@ impl AccountsSite {
         )
     }
 
+    /// A service of keys, for the same.
+    pub(crate) fn keys(&self) -> chappe::keys::Keys {
+        chappe::keys::Keys::new(
+            self.settings.server_name.clone(),
+            self.store.clone(),
+            Arc::clone(&self.policy),
+            self.clock.clone(),
+        )
+    }
+
     /// A sync service, for the same.
     pub(crate) fn sync(&self) -> chappe::sync::Sync {
         let stop = tokio_util::sync::CancellationToken::new();
         let random = Random::seeded(6);
         let presence =
             chappe::sync::Presence::new(false, self.store.clone(), self.clock.clone(), &random);
-        chappe::sync::Sync::new(self.store.clone(), self.rooms(), presence, stop, None)
+        chappe::sync::Sync::new(
+            self.store.clone(),
+            self.rooms(),
+            self.keys(),
+            presence,
+            stop,
+            None,
+        )
     }
 
     /// The link in the newest mail.
