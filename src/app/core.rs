@@ -19,7 +19,6 @@ use crate::{
     cluster::Cluster,
     config::Config,
     identity::Identity,
-    keys::Keys,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
     notices::Notices,
@@ -56,8 +55,6 @@ pub struct Core {
     pub accounts: Accounts,
     /// Rooms.
     pub rooms: Rooms,
-    /// End-to-end encryption.
-    pub keys: Keys,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
     /// What the operator tells people.
@@ -135,12 +132,6 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
-        let keys = Keys::new(
-            server.name.clone(),
-            store.clone(),
-            Arc::clone(&policy),
-            Arc::clone(&options.clock),
-        );
         let notices = Notices::new(
             settings::notices(config),
             store.clone(),
@@ -166,7 +157,6 @@ impl Core {
             audit,
             accounts,
             rooms,
-            keys,
             identity,
             notices,
             journal_stop,

@@ -358,6 +358,11 @@ impl Room {
         self.state.values().flat_map(OrdMap::values)
     }
 
+    /// The types of the current state.
+    pub fn state_types(&self) -> impl Iterator<Item = &StateEventType> {
+        self.state.keys()
+    }
+
     /// The current state events of one type, ordered by state key.
     pub fn state_of_type(
         &self,

@@ -10,7 +10,8 @@ use axum::{
 use bytes::Bytes;
 use http::request::Parts;
 use ruma::{OwnedUserId, UserId};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, error::Category};
 
 use super::{AppState, Kind, auth, body, error::ApiError};
 use crate::accounts::{Reach, Requester};
@@ -30,17 +31,39 @@ impl Plain {
         request: Request,
         reach: Reach,
     ) -> Result<Self, ApiError> {
+        let (sender, bytes) = Self::read_bytes(state, request, reach).await?;
+        let body = fields(&bytes)?;
+        Ok(Self { sender, body })
+    }
+
+    /// Reads a request whose body is of a type; none is as good as an empty one.
+    pub(super) async fn read_typed<T: DeserializeOwned>(
+        state: &AppState,
+        request: Request,
+        reach: Reach,
+    ) -> Result<(Arc<Requester>, T), ApiError> {
+        let (sender, bytes) = Self::read_bytes(state, request, reach).await?;
+        let body = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+            Category::Data => ApiError::bad_json(format!("Bad JSON: {error}")),
+            _ => ApiError::not_json(format!("Not JSON: {error}")),
+        })?;
+        Ok((sender, body))
+    }
+
+    async fn read_bytes(
+        state: &AppState,
+        request: Request,
+        reach: Reach,
+    ) -> Result<(Arc<Requester>, Bytes), ApiError> {
         let (parts, body) = request.into_parts();
         let head = http::Request::from_parts(parts, ());
-        let sender = match admit(state, &head, reach).await {
-            Ok(sender) => sender,
+        match admit(state, &head, reach).await {
+            Ok(sender) => Ok((sender, read(state, body).await?)),
             Err(error) => {
                 body::drain(body, state.settings.body_timeout).await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let body = fields(&read(state, body).await?)?;
-        Ok(Self { sender, body })
+        }
     }
 
     /// Reads a request of an administrator.

@@ -9,8 +9,6 @@
 
 mod account_data;
 mod create;
-mod delayed;
-mod delayed_sending;
 mod directory;
 mod error;
 mod explain;
@@ -18,14 +16,12 @@ mod filters;
 mod gate;
 mod locks;
 mod membership;
-mod outline;
 mod persist;
 mod push_rules;
 mod read;
 mod receipts;
 mod retention;
 mod send;
-mod spaces;
 mod state_rules;
 #[cfg(test)]
 mod tests;
@@ -44,11 +40,9 @@ use ruma::{
 
 pub use self::{
     create::Says,
-    delayed::{Delayed, DelayedAction, DelayedLimits},
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
-    outline::{Onlooker, Outline},
     push_rules::default_push_rules,
     read::{
         Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
@@ -57,10 +51,9 @@ pub use self::{
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},
     send::Transaction,
-    spaces::{HierarchyPage, HierarchyQuery},
     update::Planned,
 };
-use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
+use self::{locks::Locks, typing::Typing};
 use crate::{
     clock::SharedClock,
     event::SigningKey,
@@ -91,8 +84,6 @@ pub struct Settings {
     pub notices_user: Option<OwnedUserId>,
     /// How long messages are kept.
     pub retention: Retention,
-    /// How much later events may be sent.
-    pub delayed: DelayedLimits,
 }
 
 /// The rooms service. Cheap to clone.
@@ -110,8 +101,6 @@ struct Inner {
     transactions: Cache<(DeviceNid, [u8; 16]), OwnedEventId>,
     /// Who types where.
     typing: Typing,
-    /// When the next event is due that is sent later.
-    delayed: DelayedClock,
     /// For changes that read what they change.
     locks: Locks,
 }
@@ -128,7 +117,6 @@ impl Rooms {
     ) -> Self {
         Self(Arc::new(Inner {
             typing: Typing::new(&random, clock.clone()),
-            delayed: DelayedClock::new(),
             locks: Locks::new(),
             settings,
             store,

@@ -18,8 +18,6 @@ pub struct Device {
     pub last_seen_ms: Option<i64>,
     /// Where it was last seen.
     pub last_seen_ip: Option<String>,
-    /// What the program called itself.
-    pub last_seen_user_agent: Option<String>,
 }
 
 /// A device that sent a request.
@@ -78,8 +76,7 @@ pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<Device>,
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip,
-            last_seen_user_agent
+            last_seen_ip
         FROM devices
         WHERE user_nid = $1
         ORDER BY device_nid
@@ -105,8 +102,7 @@ pub async fn find(
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip,
-            last_seen_user_agent
+            last_seen_ip
         FROM devices
         WHERE user_nid = $1
             AND device_id = $2
@@ -134,127 +130,67 @@ pub async fn count(conn: &mut PgConnection, user: UserNid) -> Result<i64, StoreE
     Ok(count)
 }
 
-/// Renames a device. `false`: there is none with this id. If the device has keys, others see its
-/// name: see [`super::device_lists`].
+/// Renames a device. `false`: there is none with this id.
 pub async fn update_display_name(
     conn: &mut PgConnection,
     user: UserNid,
     device_id: &DeviceId,
     display_name: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let renamed = sqlx::query_scalar!(
+    let result = sqlx::query!(
         r#"
-        WITH renamed AS (
-            UPDATE devices
-            SET display_name = $3
-            WHERE user_nid = $1
-                AND device_id = $2
-            RETURNING device_nid
-        ), work AS (
-            INSERT INTO device_list_work (user_nid)
-            SELECT k.user_nid
-            FROM device_keys k
-            JOIN renamed USING (device_nid)
-            ON CONFLICT DO NOTHING
-        )
-        SELECT device_nid
-        FROM renamed
+        UPDATE devices
+        SET display_name = $3
+        WHERE user_nid = $1
+            AND device_id = $2
         "#,
         user as UserNid,
         device_id.as_str(),
         display_name,
     )
-    .fetch_optional(conn)
+    .execute(conn)
     .await?;
-    Ok(renamed.is_some())
+    Ok(result.rows_affected() == 1)
 }
 
-/// Deletes the devices of a user that have one of these ids, with their tokens, their keys and
-/// the messages to them. The ids that there were come back. If any had keys, others are to be
-/// told: see [`super::device_lists`].
+/// Deletes the devices of a user that have one of these ids, with their tokens. The ids that
+/// there were come back.
 pub async fn delete(
     conn: &mut PgConnection,
     user: UserNid,
     device_ids: &[OwnedDeviceId],
 ) -> Result<Vec<OwnedDeviceId>, StoreError> {
     let device_ids: Vec<String> = device_ids.iter().map(ToString::to_string).collect();
-    let doomed = sqlx::query_scalar!(
+    let deleted = sqlx::query_scalar!(
         r#"
-        SELECT device_nid AS "device: DeviceNid"
-        FROM devices
+        DELETE FROM devices
         WHERE user_nid = $1
             AND device_id = ANY($2)
-        ORDER BY device_nid
-        FOR UPDATE
+        RETURNING device_id
         "#,
         user as UserNid,
         &device_ids,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    delete_these(conn, user, &doomed).await
+    Ok(deleted.into_iter().map(OwnedDeviceId::from).collect())
 }
 
-/// Deletes all devices of a user but one, as [`delete`] does. The deleted ids come back.
+/// Deletes all devices of a user but one, with their tokens. The deleted ids come back.
 pub async fn delete_all_but(
     conn: &mut PgConnection,
     user: UserNid,
     kept: Option<DeviceNid>,
 ) -> Result<Vec<OwnedDeviceId>, StoreError> {
-    let doomed = sqlx::query_scalar!(
-        r#"
-        SELECT device_nid AS "device: DeviceNid"
-        FROM devices
-        WHERE user_nid = $1
-            AND device_nid IS DISTINCT FROM $2
-        ORDER BY device_nid
-        FOR UPDATE
-        "#,
-        user as UserNid,
-        kept as Option<DeviceNid>,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    delete_these(conn, user, &doomed).await
-}
-
-/// Deletes devices that are locked, with all that is theirs.
-pub(super) async fn delete_these(
-    conn: &mut PgConnection,
-    user: UserNid,
-    doomed: &[DeviceNid],
-) -> Result<Vec<OwnedDeviceId>, StoreError> {
-    if doomed.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Keys and tokens go by their foreign keys; what other statements of this one see is from
-    // before that.
     let deleted = sqlx::query_scalar!(
         r#"
-        WITH work AS (
-            INSERT INTO device_list_work (user_nid)
-            SELECT DISTINCT user_nid
-            FROM device_keys
-            WHERE device_nid = ANY($2)
-            ON CONFLICT DO NOTHING
-        ), messages AS (
-            DELETE FROM to_device
-            WHERE device_nid = ANY($2)
-        ), signed AS (
-            DELETE FROM key_signatures s
-            USING devices d
-            WHERE d.device_nid = ANY($2)
-                AND s.owner_nid = $1
-                AND (s.target = d.device_id
-                    OR (s.signer_nid = $1 AND s.key_id = 'ed25519:' || d.device_id))
-        )
         DELETE FROM devices
         WHERE user_nid = $1
-            AND device_nid = ANY($2)
+            AND device_nid IS DISTINCT FROM $2
         RETURNING device_id
         "#,
         user as UserNid,
-        &doomed.iter().map(|device| device.0).collect::<Vec<_>>(),
+        kept as Option<DeviceNid>,
     )
     .fetch_all(conn)
     .await?;
@@ -295,7 +231,6 @@ struct Row {
     display_name: Option<String>,
     last_seen_ms: Option<i64>,
     last_seen_ip: Option<String>,
-    last_seen_user_agent: Option<String>,
 }
 
 impl Row {
@@ -306,7 +241,6 @@ impl Row {
             display_name: self.display_name,
             last_seen_ms: self.last_seen_ms,
             last_seen_ip: self.last_seen_ip,
-            last_seen_user_agent: self.last_seen_user_agent,
         }
     }
 }

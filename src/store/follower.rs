@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, events,
+    RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, activities, events,
     live::{Entry, LiveRoom, RoomHead, TimelineEvent},
     memberships, rooms, stream,
 };
@@ -26,15 +26,13 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, and who is
-/// there.
-const CHANNELS: [&str; 6] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, and typing.
+const CHANNELS: [&str; 5] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
     "chappe_purged",
     "chappe_typing",
-    "chappe_presence",
 ];
 
 /// What other processes say, beside the stream.
@@ -44,8 +42,6 @@ pub enum Hint {
     Sessions(Option<UserNid>),
     /// Somebody types; the text is the typing module's.
     Typing(String),
-    /// Who is there; the text is the presence module's.
-    Presence(String),
 }
 
 impl Store {
@@ -108,10 +104,6 @@ impl Store {
                         self.live().purge(room, position);
                     }
                 }
-                "chappe_presence" => {
-                    // The next news of the same people puts right what is lost.
-                    let _ = hints.try_send(Hint::Presence(notification.payload().to_owned()));
-                }
                 _ => {
                     // Typing is worth nothing once it is late.
                     let _ = hints.try_send(Hint::Typing(notification.payload().to_owned()));
@@ -125,19 +117,6 @@ impl Store {
         sqlx::query!(
             r#"
             SELECT pg_notify('chappe_typing', $1)::TEXT AS notified
-            "#,
-            text,
-        )
-        .fetch_one(&mut *self.conn().await?)
-        .await?;
-        Ok(())
-    }
-
-    /// Tells the other processes something on the channel of presence.
-    pub async fn announce_presence(&self, text: &str) -> Result<(), StoreError> {
-        sqlx::query!(
-            r#"
-            SELECT pg_notify('chappe_presence', $1)::TEXT AS notified
             "#,
             text,
         )
@@ -247,6 +226,20 @@ impl Store {
             return Ok(Some(room));
         }
         Ok(self.load_rooms(&[room]).await?.into_iter().next())
+    }
+
+    /// Reads the activity of rooms into memory.
+    pub async fn load_activities(&self, rooms: &[RoomNid]) -> Result<(), StoreError> {
+        let mut conn = self.conn().await?;
+        let read = activities::list(&mut conn, rooms).await?;
+        // It must not be ahead of the window.
+        let position = stream::position(&mut conn).await?;
+        drop(conn);
+        if self.live().position() < position {
+            self.catch_up().await?;
+        }
+        self.live().insert_activities(&read);
+        Ok(())
     }
 
     /// Makes sure that a user's view of their rooms is in memory.

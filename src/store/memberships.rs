@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{OwnedRoomId, RoomId, UserId};
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 use super::{
     Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
-    live::{RoomOfUser, UserRooms},
+    live::{Labels, RoomOfUser, UserRooms},
 };
 
 /// A user's view of their rooms, and the stream position that it is at least as new as.
@@ -23,6 +23,8 @@ pub(super) async fn load_user(
         SELECT m.room_nid AS "room_nid: RoomNid",
             m.membership,
             m.position AS "position: RoomPosition",
+            m.changed_after AS "changed_after: StreamPosition",
+            m.removed,
             m.forgotten,
             m.read_position AS "read_position: RoomPosition",
             m.read_notify_count,
@@ -40,12 +42,15 @@ pub(super) async fn load_user(
         "#,
         user as UserNid,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    let labels = load_labels(conn, user).await?;
     let rooms = rows.into_iter().map(|row| {
         let room = RoomOfUser {
             membership: Membership::from_sql(row.membership),
             position: row.position,
+            changed_at: row.changed_after,
+            removed: row.removed,
             forgotten: row.forgotten,
             read_position: row.read_position,
             read_notify_count: row.read_notify_count,
@@ -53,7 +58,32 @@ pub(super) async fn load_user(
         };
         (row.room_nid, room)
     });
-    Ok((position, UserRooms::new(rooms)))
+    Ok((position, UserRooms::new(rooms, labels)))
+}
+
+/// How a user has sorted their rooms.
+async fn load_labels(conn: &mut PgConnection, user: UserNid) -> Result<Labels, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT room_nid AS "room: RoomNid",
+            event_type,
+            content
+        FROM account_data
+        WHERE user_nid = $1
+            AND event_type IN ('m.direct', 'm.tag')
+        "#,
+        user as UserNid,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut labels = Labels::default();
+    for row in rows {
+        let room = Some(row.room).filter(|room| room.0 != 0);
+        if let Ok(content) = RawValue::from_string(row.content) {
+            labels.apply(room, &row.event_type, &content);
+        }
+    }
+    Ok(labels)
 }
 
 /// Marks a room that the user has left as forgotten. `false` if the user has not left it.
@@ -83,33 +113,28 @@ pub(super) async fn forget(
     Ok(done.is_some())
 }
 
-/// The ids of the rooms in which two users are both joined, in order.
-pub async fn list_mutual(
+/// The rooms in which two users are both joined.
+pub async fn list_shared(
     conn: &mut PgConnection,
-    user: UserNid,
-    other: &UserId,
-) -> Result<Vec<OwnedRoomId>, StoreError> {
-    let ids = sqlx::query_scalar!(
+    one: UserNid,
+    other: UserNid,
+) -> Result<Vec<RoomNid>, StoreError> {
+    let rooms = sqlx::query_scalar!(
         r#"
-        SELECT r.room_id
-        FROM users u
-        JOIN memberships b ON b.user_nid = u.user_nid AND b.membership = 2
-        JOIN memberships a ON a.room_nid = b.room_nid
-            AND a.user_nid = $1
+        SELECT a.room_nid AS "room_nid: RoomNid"
+        FROM memberships a
+        JOIN memberships b ON b.room_nid = a.room_nid
+        WHERE a.user_nid = $1
             AND a.membership = 2
-        JOIN rooms r ON r.room_nid = a.room_nid
-        WHERE u.user_id = $2
-        ORDER BY r.room_id
+            AND b.user_nid = $2
+            AND b.membership = 2
         "#,
-        user as UserNid,
-        other.as_str(),
+        one as UserNid,
+        other as UserNid,
     )
     .fetch_all(conn)
     .await?;
-    let parse = |id: String| {
-        RoomId::parse(&id).map_err(|_| StoreError::inconsistent("rooms", "room_id", id))
-    };
-    ids.into_iter().map(parse).collect()
+    Ok(rooms)
 }
 
 /// How many joined members each of these rooms has.
@@ -134,59 +159,4 @@ pub async fn count_joined(
         .into_iter()
         .map(|row| (row.room_nid, row.count))
         .collect())
-}
-
-/// The rooms in which each of these users is joined.
-pub async fn joined_rooms(
-    conn: &mut PgConnection,
-    users: &[UserNid],
-) -> Result<Vec<(UserNid, Arc<[RoomNid]>)>, StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT q.user_nid AS "user!: UserNid", -- an unnested array without nulls
-            ARRAY(
-                SELECT m.room_nid
-                FROM memberships m
-                WHERE m.user_nid = q.user_nid
-                    AND m.membership = 2
-            ) AS "rooms!: Vec<RoomNid>" -- an array is never null
-        FROM UNNEST($1::BIGINT[]) AS q (user_nid)
-        "#,
-        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.user, row.rooms.into()))
-        .collect())
-}
-
-/// Those of some users whom a user knows: one of them has joined a room, and the other has too or
-/// is invited.
-pub async fn list_known(
-    conn: &mut PgConnection,
-    user: UserNid,
-    others: &[UserNid],
-) -> Result<Vec<UserNid>, StoreError> {
-    let known = sqlx::query_scalar!(
-        r#"
-        SELECT q.user_nid AS "user!: UserNid" -- an unnested array without nulls
-        FROM UNNEST($2::BIGINT[]) AS q (user_nid)
-        WHERE EXISTS (
-            SELECT 1
-            FROM memberships a
-            JOIN memberships b ON b.room_nid = a.room_nid AND b.user_nid = q.user_nid
-            WHERE a.user_nid = $1
-                AND a.membership IN (1, 2)
-                AND b.membership IN (1, 2)
-                AND (a.membership = 2 OR b.membership = 2)
-        )
-        "#,
-        user as UserNid,
-        &others.iter().map(|user| user.0).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(known)
 }

@@ -72,26 +72,27 @@ impl Store {
         Ok(found)
     }
 
-    /// The numbers of those of these rooms that the server knows.
+    /// The numbers of rooms. Rooms that the server does not know are left out.
     pub async fn room_numbers(
         &self,
         room_ids: &[&RoomId],
     ) -> Result<HashMap<OwnedRoomId, RoomNid>, StoreError> {
+        let known = &self.0.numbers.rooms;
         let mut numbers = HashMap::with_capacity(room_ids.len());
         let mut missing = Vec::new();
         for room_id in room_ids {
-            match self.0.numbers.rooms.get(*room_id) {
+            match known.get(*room_id) {
                 Some(room) => {
                     numbers.insert((*room_id).to_owned(), room);
                 }
-                // PostgreSQL's texts hold no NUL.
-                None if !room_id.as_str().contains('\0') => missing.push(*room_id),
-                None => {}
+                // The database keeps no NUL.
+                None if room_id.as_str().contains('\0') => {}
+                None => missing.push(*room_id),
             }
         }
         if !missing.is_empty() {
-            for (room_id, room) in rooms::find_many(&mut *self.conn().await?, &missing).await? {
-                self.0.numbers.rooms.insert(room_id.clone(), room);
+            for (room, room_id) in rooms::find_all(&mut *self.conn().await?, &missing).await? {
+                known.insert(room_id.clone(), room);
                 numbers.insert(room_id, room);
             }
         }

@@ -24,6 +24,31 @@ pub struct Receipt {
     pub at: i64,
 }
 
+struct ReceiptRow {
+    room: RoomNid,
+    user: UserNid,
+    user_id: String,
+    receipt_type: i16,
+    thread_id: String,
+    event_id: String,
+    received_at: i64,
+}
+
+impl ReceiptRow {
+    fn into_receipt(self) -> Result<Receipt, StoreError> {
+        let inconsistent = |column| StoreError::inconsistent("receipts", column, self.user);
+        Ok(Receipt {
+            room: self.room,
+            user: self.user,
+            user_id: UserId::parse(&self.user_id).map_err(|_| inconsistent("user_nid"))?,
+            private: self.receipt_type == 2,
+            event_id: EventId::parse(&self.event_id).map_err(|_| inconsistent("event_id"))?,
+            thread: self.thread_id,
+            at: self.received_at,
+        })
+    }
+}
+
 /// The receipts of these rooms that `reader` may see: all public ones, and the reader's own. Where
 /// `of` is given, only those of these (room, user) pairs.
 pub async fn list(
@@ -42,7 +67,8 @@ pub async fn list(
         .iter()
         .map(|(_, user)| user.0)
         .collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ReceiptRow,
         r#"
         SELECT c.room_nid AS "room: RoomNid",
             c.user_nid AS "user: UserNid",
@@ -71,20 +97,42 @@ pub async fn list(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let inconsistent = |column| StoreError::inconsistent("receipts", column, row.user);
-            Ok(Receipt {
-                room: row.room,
-                user: row.user,
-                user_id: UserId::parse(&row.user_id).map_err(|_| inconsistent("user_nid"))?,
-                private: row.receipt_type == 2,
-                thread: row.thread_id,
-                event_id: EventId::parse(&row.event_id).map_err(|_| inconsistent("event_id"))?,
-                at: row.received_at,
-            })
-        })
-        .collect()
+    rows.into_iter().map(ReceiptRow::into_receipt).collect()
+}
+
+/// The receipts of these rooms that `reader` has left, and what others may see of who has read
+/// these events.
+pub async fn list_of_events(
+    conn: &mut PgConnection,
+    rooms: &[RoomNid],
+    reader: UserNid,
+    event_ids: &[&str],
+) -> Result<Vec<Receipt>, StoreError> {
+    let rows = sqlx::query_as!(
+        ReceiptRow,
+        r#"
+        SELECT c.room_nid AS "room: RoomNid",
+            c.user_nid AS "user: UserNid",
+            u.user_id,
+            c.receipt_type,
+            c.thread_id,
+            c.event_id,
+            c.received_at
+        FROM receipts c
+        JOIN users u ON u.user_nid = c.user_nid
+        WHERE c.room_nid = ANY($1)
+            AND (
+                c.user_nid = $2
+                OR (c.receipt_type = 1 AND c.event_id = ANY($3))
+            )
+        "#,
+        &rooms.iter().map(|room| room.0).collect::<Vec<_>>(),
+        reader as UserNid,
+        event_ids as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(ReceiptRow::into_receipt).collect()
 }
 
 /// How far a user has read with receipts of one type and thread.

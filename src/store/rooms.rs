@@ -41,12 +41,12 @@ pub async fn find(
     Ok(nid)
 }
 
-/// The numbers of those of these rooms that the server knows.
-pub async fn find_many(
+/// The numbers of rooms. Rooms that do not exist are left out.
+pub(super) async fn find_all(
     conn: &mut PgConnection,
     room_ids: &[&RoomId],
-) -> Result<Vec<(OwnedRoomId, RoomNid)>, StoreError> {
-    let wanted: Vec<_> = room_ids.iter().map(|room_id| room_id.as_str()).collect();
+) -> Result<Vec<(RoomNid, OwnedRoomId)>, StoreError> {
+    let room_ids: Vec<&str> = room_ids.iter().map(|room_id| room_id.as_str()).collect();
     let rows = sqlx::query!(
         r#"
         SELECT room_nid AS "room_nid: RoomNid",
@@ -54,12 +54,12 @@ pub async fn find_many(
         FROM rooms
         WHERE room_id = ANY($1)
         "#,
-        &wanted as &[&str],
+        &room_ids as &[&str],
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|row| Ok((parse_id(row.room_nid, &row.room_id)?, row.room_nid)))
+        .map(|row| Ok((row.room_nid, parse_id(row.room_nid, &row.room_id)?)))
         .collect()
 }
 

@@ -237,36 +237,36 @@ pub async fn changes(
         .collect()
 }
 
-/// Every value that a slot of a room has held, oldest first: where each began. This is how a
+/// Every value that these slots of rooms have held, oldest first: where each began. This is how a
 /// reading path learns the history visibility and the reader's membership along the line.
-pub async fn history(
+pub async fn histories(
     conn: &mut PgConnection,
-    room: RoomNid,
-    slots: &[SlotNid],
-) -> Result<Vec<(SlotNid, RoomPosition, Arc<Pdu>)>, StoreError> {
+    slots: &[(RoomNid, SlotNid)],
+) -> Result<Vec<(SlotNid, StateRow)>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        SELECT s.slot_nid AS "slot: SlotNid",
+        SELECT s.room_nid AS "room: RoomNid",
+            s.slot_nid AS "slot: SlotNid",
             s.position AS "position: RoomPosition",
             o.room_id,
             e.event_id,
             e.json
-        FROM room_state s
+        FROM UNNEST($1::BIGINT[], $2::BIGINT[]) AS q (room_nid, slot_nid)
+        JOIN room_state s ON s.room_nid = q.room_nid AND s.slot_nid = q.slot_nid
         JOIN rooms o ON o.room_nid = s.room_nid
         JOIN events e ON e.room_nid = s.room_nid AND e.position = s.position
-        WHERE s.room_nid = $1
-            AND s.slot_nid = ANY($2)
-        ORDER BY s.position
+        ORDER BY s.room_nid, s.position
         "#,
-        room as RoomNid,
-        &slots.iter().map(|slot| slot.0).collect::<Vec<_>>(),
+        &slots.iter().map(|(room, _)| room.0).collect::<Vec<_>>(),
+        &slots.iter().map(|(_, slot)| slot.0).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let state = state_row(room, row.position, &row.room_id, &row.event_id, row.json)?;
-            Ok((row.slot, state.position, state.pdu))
+            let (room, position) = (row.room, row.position);
+            let state = state_row(room, position, &row.room_id, &row.event_id, row.json)?;
+            Ok((row.slot, state))
         })
         .collect()
 }

@@ -37,8 +37,7 @@ pub async fn intern_all(
     find_all(conn, &ids).await
 }
 
-/// The numbers of those of some users that are known.
-pub async fn find_all(
+async fn find_all(
     conn: &mut PgConnection,
     ids: &[&str],
 ) -> Result<Vec<(OwnedUserId, UserNid)>, StoreError> {

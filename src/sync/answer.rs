@@ -66,14 +66,21 @@ impl Json {
         self.0.push_str(if value { "true" } else { "false" });
     }
 
+    /// An array of what is JSON already.
+    pub(super) fn array(&mut self, items: &[String]) {
+        self.0.push('[');
+        for item in items {
+            self.element(item);
+        }
+        self.0.push(']');
+    }
+
     /// An object with the one key `events`, an array of what is JSON already.
     pub(super) fn events(&mut self, key: &str, events: &[String]) {
         self.key(key);
-        self.0.push_str("{\"events\":[");
-        for event in events {
-            self.element(event);
-        }
-        self.0.push_str("]}");
+        self.0.push_str("{\"events\":");
+        self.array(events);
+        self.0.push('}');
     }
 
     pub(super) fn into_string(self) -> String {

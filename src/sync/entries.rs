@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::store::{
-    Membership, RoomNid, UserNid,
-    live::{Change, Entry, TimelineEvent},
+    Membership, RoomNid, RoomPosition, UserNid,
+    live::{Change, Entry, TimelineEvent, UserRooms},
 };
 
 /// What happened to a user's own membership in a room.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct OwnChange {
     /// What it was at first.
     pub(super) before: Membership,
@@ -52,4 +52,23 @@ pub(super) fn own_changes(user: UserNid, entries: &[Arc<Entry>]) -> HashMap<Room
         change.joined |= member.after == Membership::Join && member.before != Membership::Join;
     }
     changes
+}
+
+/// The same from the log: the changes with the membership before each, oldest first.
+pub(super) fn logged_changes(
+    changes: &[(RoomNid, Membership, RoomPosition)],
+    rooms: &UserRooms,
+) -> HashMap<RoomNid, OwnChange> {
+    let mut own: HashMap<RoomNid, OwnChange> = HashMap::new();
+    for (room, before, _) in changes {
+        let (room, before) = (*room, *before);
+        let joins = before != Membership::Join && rooms.membership(room) == Membership::Join;
+        let change = own.entry(room).or_insert(OwnChange {
+            before,
+            joined: false,
+        });
+        // Who was joined before a change, and not before the first one, has joined since.
+        change.joined |= joins || (before == Membership::Join && change.before != before);
+    }
+    own
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Error, Request, Sync,
-    entries::{OwnChange, events_of, own_changes},
+    entries::{OwnChange, events_of, logged_changes, own_changes},
 };
 use crate::rooms;
 use crate::store::{
@@ -20,7 +20,7 @@ use crate::store::{
 };
 
 /// The account data that holds a user's push rules.
-const PUSH_RULES: &str = "m.push_rules";
+pub(super) const PUSH_RULES: &str = "m.push_rules";
 
 /// How often memory is looked at again because a room fell out of it in between.
 const MAX_LOOKS: usize = 4;
@@ -57,6 +57,7 @@ pub(super) struct JoinedNews {
 }
 
 /// A room that the user left.
+#[derive(Debug)]
 pub(super) struct LeftNews {
     pub(super) room: RoomNid,
     pub(super) head: Arc<RoomHead>,
@@ -233,17 +234,7 @@ impl Sync {
         let mut missed = Missed::new(&seen);
         let mut conn = self.0.store.conn().await?;
         let changes = stream::membership_changes(&mut conn, user, since, seen.now).await?;
-        let mut own: HashMap<RoomNid, OwnChange> = HashMap::new();
-        for (room, before, _) in changes {
-            let joins =
-                before != Membership::Join && seen.rooms.membership(room) == Membership::Join;
-            let change = own.entry(room).or_insert(OwnChange {
-                before,
-                joined: false,
-            });
-            // Who was joined before a change, and not before the first one, has joined since.
-            change.joined |= joins || (before == Membership::Join && change.before != before);
-        }
+        let own = logged_changes(&changes, &seen.rooms);
         let watched: Vec<RoomNid> = seen
             .rooms
             .iter()
@@ -252,7 +243,8 @@ impl Sync {
             })
             .map(|(room, _)| room)
             .collect();
-        let known = stream::room_positions(&mut conn, &watched, since).await?;
+        let places: Vec<_> = watched.iter().map(|room| (*room, since)).collect();
+        let known = stream::room_positions(&mut conn, &places).await?;
         let known: HashMap<_, _> = known.into_iter().collect();
         let receipts = stream::receipt_changes(&mut conn, &watched, since, seen.now).await?;
         let with_receipts: HashSet<RoomNid> = receipts.iter().map(|(room, _)| *room).collect();

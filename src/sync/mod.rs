@@ -3,18 +3,17 @@
 //! A sync registers with the user's waiter, looks at what the user missed ([`missed`]), from memory
 //! where the token lies in the window and from the database where it is older, and works out the
 //! sections of the answer ([`section`]). If there is nothing it waits: for a commit that touches
-//! one of the user's rooms, for typing, for somebody who comes or goes, for the end of its time or of the process.
+//! one of the user's rooms, for typing, for the end of its time or of the process.
 //!
 //! Client-server API v1.19, "Syncing".
 
 mod answer;
-mod devices;
 mod entries;
 mod filter;
 mod missed;
-mod presence;
 mod receipts;
 mod section;
+pub mod sliding;
 mod state;
 mod token;
 mod write;
@@ -35,13 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     filter::{Events, Filter},
-    presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
     token::{InvalidToken, SyncToken},
 };
 use crate::{
-    keys::{self, Keys},
+    clock::SharedClock,
+    random::Random,
     rooms::{self, Actor, Rooms},
-    store::{DeviceNid, RoomNid, Store, StoreError, UserNid, filters},
+    store::{DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, filters},
 };
 
 /// The longest that a sync waits.
@@ -53,15 +52,18 @@ pub enum Error {
     /// The filter is neither JSON nor the id of a stored filter.
     #[error("unknown filter")]
     UnknownFilter,
+    /// The position is not one that the device was given, or it is too old.
+    #[error("unknown position")]
+    UnknownPosition,
+    /// Something that a client asks of sliding sync makes no sense, or is too much.
+    #[error("{0}")]
+    Invalid(&'static str),
     /// The token is not one of ours.
     #[error(transparent)]
     InvalidToken(#[from] InvalidToken),
     /// A room could not be read.
     #[error(transparent)]
     Rooms(#[from] rooms::Error),
-    /// Keys or messages of devices could not be read.
-    #[error(transparent)]
-    Keys(#[from] keys::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,14 +93,20 @@ pub struct Sync(Arc<Inner>);
 struct Inner {
     store: Store,
     rooms: Rooms,
-    keys: Keys,
-    presence: Presence,
     filters: Cache<(UserNid, i64), Arc<Filter>>,
-    /// The members that each device has been told of, for lazy loading.
-    told: Cache<DeviceNid, Arc<Mutex<Told>>>,
+    /// The members that each connection has been told of, for lazy loading.
+    told: Cache<ToldKey, Arc<Mutex<Told>>>,
+    /// What clients of sliding sync know.
+    snapshots: Cache<i64, Arc<sliding::Snapshot>>,
+    clock: SharedClock,
+    random: Random,
     stop: CancellationToken,
     observer: Option<Arc<dyn SyncObserver>>,
 }
+
+/// A connection: a device, and the name that it gives to a connection of sliding sync. Without a
+/// device there is none.
+type ToldKey = (Option<DeviceNid>, Option<Box<str>>);
 
 /// Which members a device knows, and the token that its last answer was for: a device that asks
 /// again with the same token has not seen the answer.
@@ -142,16 +150,17 @@ impl Sync {
     pub fn new(
         store: Store,
         rooms: Rooms,
-        keys: Keys,
-        presence: Presence,
         stop: CancellationToken,
         observer: Option<Arc<dyn SyncObserver>>,
+        clock: SharedClock,
+        random: Random,
     ) -> Self {
         Self(Arc::new(Inner {
+            clock,
+            random,
+            snapshots: sliding::memory(),
             store,
             rooms,
-            keys,
-            presence,
             filters: Cache::new(10_000),
             told: Cache::builder()
                 .max_capacity(20_000)
@@ -160,11 +169,6 @@ impl Sync {
             stop,
             observer,
         }))
-    }
-
-    /// Who is there.
-    pub fn presence(&self) -> &Presence {
-        &self.0.presence
     }
 
     /// The filter of a request: given in full, or by the id of a stored one.
@@ -207,7 +211,23 @@ impl Sync {
             // The token is of another process, which is ahead.
             store.catch_up().await?;
         }
-        let deadline = Instant::now() + request.timeout.min(MAX_TIMEOUT);
+        let may_wait = request.since.is_some() && !request.full_state;
+        let deadline = may_wait.then(|| Instant::now() + request.timeout.min(MAX_TIMEOUT));
+        self.when_there_is_news(user, deadline, || self.look(&request))
+            .await
+    }
+
+    /// Looks until there is something to tell, or the time is over; without a deadline, once.
+    async fn when_there_is_news<F>(
+        &self,
+        user: UserNid,
+        deadline: Option<Instant>,
+        look: impl Fn() -> F + Send,
+    ) -> Result<String, Error>
+    where
+        F: Future<Output = Result<Answer, Error>> + Send,
+    {
+        let store = &self.0.store;
         loop {
             store.load_user(user).await?;
             let Some(waiter) = store.live().waiter(user) else {
@@ -218,17 +238,14 @@ impl Sync {
             let woken = waiter.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            let answer = self.look(&request).await?;
-            let waits = answer.is_empty
-                && request.since.is_some()
-                && !request.full_state
-                && Instant::now() < deadline
-                && !self.0.stop.is_cancelled();
-            if !waits {
+            let answer = look().await?;
+            let deadline = deadline.filter(|deadline| {
+                answer.is_empty && Instant::now() < *deadline && !self.0.stop.is_cancelled()
+            });
+            let Some(deadline) = deadline else {
                 return Ok(answer.text);
-            }
+            };
             let _waiting = Waiting::new(&self.0);
-            let _looking = self.0.presence.look(user, &request.filter);
             tokio::select! {
                 () = woken => {}
                 () = tokio::time::sleep_until(deadline) => {}
@@ -237,15 +254,15 @@ impl Sync {
         }
     }
 
-    /// The members that a device knows, forgotten if it has not seen its last answer.
-    fn told(&self, request: &Request) -> Option<Arc<Mutex<Told>>> {
-        let device = request.actor.device?;
-        let told = self.0.told.get_with(device, Arc::default);
+    /// The members that a client knows, forgotten if it has not seen its last answer.
+    fn told(&self, key: &ToldKey, since: Option<SyncToken>) -> Option<Arc<Mutex<Told>>> {
+        key.0?;
+        let told = self.0.told.get_with_by_ref(key, Arc::default);
         {
             let mut told = told
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if request.since.is_none() || told.since == request.since {
+            if since.is_none() || told.since == since {
                 told.members.clear();
             }
             if told.members.len() > MAX_TOLD {
@@ -256,8 +273,19 @@ impl Sync {
     }
 }
 
+impl Request {
+    fn told_key(&self) -> ToldKey {
+        (self.actor.device, None)
+    }
+}
+
 /// An answer, and whether a client could do without it.
 struct Answer {
     text: String,
     is_empty: bool,
+}
+
+/// The end of the stream as a token.
+fn token(position: StreamPosition, typing: i64) -> SyncToken {
+    SyncToken { position, typing }
 }

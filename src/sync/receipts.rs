@@ -60,17 +60,33 @@ impl Missed {
         reader: UserNid,
         in_rooms: &[(RoomNid, Vec<Arc<Entry>>)],
     ) -> Result<(), Error> {
-        let entries = in_rooms.iter().flat_map(|(_, entries)| entries);
+        let entries: Vec<_> = in_rooms.iter().flat_map(|(_, entries)| entries).collect();
+        let receipts = sync.memory_receipts(reader, &entries).await?;
+        if !receipts.is_empty() {
+            self.add_receipts(receipts);
+        }
+        Ok(())
+    }
+}
+
+impl Sync {
+    /// The receipts among entries that a reader may see, with the ids of their users.
+    pub(super) async fn memory_receipts(
+        &self,
+        reader: UserNid,
+        entries: &[&Arc<Entry>],
+    ) -> Result<Vec<Receipt>, Error> {
         let users: Vec<UserNid> = entries
-            .filter_map(receipt_key)
+            .iter()
+            .filter_map(|entry| receipt_key(entry))
             .map(|(_, user)| user)
             .collect();
         if users.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let ids = sync.0.store.user_ids(&users).await?;
+        let ids = self.0.store.user_ids(&users).await?;
         let mut receipts = Vec::new();
-        for entry in in_rooms.iter().flat_map(|(_, entries)| entries) {
+        for entry in entries {
             if let Change::Receipt {
                 room,
                 user,
@@ -94,7 +110,6 @@ impl Missed {
                 });
             }
         }
-        self.add_receipts(receipts);
-        Ok(())
+        Ok(receipts)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::events::room::member::MembershipState;
+use ruma::{UserId, events::room::member::MembershipState};
 
 use super::{
-    Error, Request, Sync,
+    Error, Events, Request, Sync,
     missed::{JoinedNews, LeftNews},
 };
 use crate::{
     event::Pdu,
-    rooms::Viewer,
+    rooms::{Actor, Viewer},
     store::{
         RoomNid, RoomPosition,
         events::{self, Direction, Range},
@@ -24,6 +24,7 @@ const FILTERED_FACTOR: u32 = 5;
 const MAX_READ: u32 = 1_000;
 
 /// The part of a room's line that an answer tells.
+#[derive(Debug)]
 pub(super) struct Section {
     /// The room.
     pub(super) room: RoomNid,
@@ -33,6 +34,10 @@ pub(super) struct Section {
     pub(super) from: Option<RoomPosition>,
     /// The last position that it knows now.
     pub(super) to: RoomPosition,
+    /// The most events of the timeline.
+    pub(super) limit: usize,
+    /// Whether the reader sees nothing but how it ended.
+    pub(super) only_end: bool,
     /// The events.
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     /// All events after `from`, where they are in memory: what was left out is among them.
@@ -56,20 +61,16 @@ impl Sync {
     ) -> Result<Vec<Section>, Error> {
         let mut sections: Vec<Section> = news
             .iter()
-            .map(|news| Section {
-                room: news.room,
-                head: Arc::clone(&news.head),
-                from: news.from,
-                to: news.head.position(),
-                timeline: Vec::new(),
-                known: news.events.clone(),
-                limited: false,
-                before: news.head.position(),
-                viewer: None,
-                state: Vec::new(),
+            .map(|news| {
+                let to = news.head.position();
+                let mut section = Section::new(news.room, &news.head, news.from, to);
+                section.limit = request.filter.timeline.limit();
+                section.known.clone_from(&news.events);
+                section
             })
             .collect();
-        self.add_timelines(request, &mut sections).await?;
+        self.add_timelines(&request.actor, &request.filter.timeline, &mut sections)
+            .await?;
         self.add_state(request, &mut sections).await?;
         Ok(sections)
     }
@@ -80,32 +81,12 @@ impl Sync {
         request: &Request,
         news: &[LeftNews],
     ) -> Result<Vec<Section>, Error> {
-        let mut sections: Vec<Section> = news
-            .iter()
-            .map(|news| Section {
-                room: news.room,
-                head: Arc::clone(&news.head),
-                // Who was not joined has seen nothing, and sees no more than how it ended.
-                from: if news.was_joined {
-                    news.from
-                } else {
-                    Some(RoomPosition(news.at.0 - 1))
-                },
-                to: news.at,
-                timeline: Vec::new(),
-                known: None,
-                limited: false,
-                before: news.at,
-                viewer: None,
-                state: Vec::new(),
-            })
-            .collect();
-        self.add_timelines(request, &mut sections).await?;
-        for (section, news) in sections.iter_mut().zip(news) {
-            if !news.was_joined {
-                section.limited = false;
-            }
+        let mut sections: Vec<Section> = news.iter().map(Section::of_left).collect();
+        for section in &mut sections {
+            section.limit = request.filter.timeline.limit();
         }
+        self.add_timelines(&request.actor, &request.filter.timeline, &mut sections)
+            .await?;
         let mut with_state: Vec<Section> = Vec::with_capacity(sections.len());
         let (joined, others): (Vec<_>, Vec<_>) = sections
             .into_iter()
@@ -118,21 +99,17 @@ impl Sync {
     }
 
     /// Fills the timelines: from memory where it has enough, and else with one query.
-    async fn add_timelines(
+    pub(super) async fn add_timelines(
         &self,
-        request: &Request,
+        actor: &Actor,
+        filter: &Events,
         sections: &mut [Section],
     ) -> Result<(), Error> {
-        let filter = &request.filter.timeline;
-        let limit = filter.limit();
         let mut ranges = Vec::new();
         for section in &mut *sections {
-            let known = section
-                .known
-                .clone()
-                .or_else(|| self.in_memory(section, limit));
+            let known = section.known.clone().or_else(|| self.in_memory(section));
             match known {
-                Some(events) => section.take(events, request),
+                Some(events) => section.take(events, filter),
                 None if section.first() <= section.to => ranges.push(Range {
                     room: section.room,
                     first: section.first(),
@@ -142,7 +119,8 @@ impl Sync {
             }
         }
         if !ranges.is_empty() {
-            let read = u32::try_from(limit).unwrap_or(MAX_READ).max(1);
+            let limit = sections.iter().map(|section| section.limit).max();
+            let read = u32::try_from(limit.unwrap_or(1)).unwrap_or(MAX_READ).max(1);
             let read = if filter.is_open() {
                 read
             } else {
@@ -160,25 +138,26 @@ impl Sync {
                     .iter_mut()
                     .find(|section| section.room == range.room);
                 if let Some(section) = section {
-                    section.take(by_room.remove(&range.room).unwrap_or_default(), request);
+                    section.take(by_room.remove(&range.room).unwrap_or_default(), filter);
                 }
             }
         }
-        for section in sections {
-            self.hide_what_is_not_visible(request, section).await?;
+        self.hide_what_is_not_visible(actor, sections).await?;
+        for section in sections.iter_mut().filter(|section| section.only_end) {
+            section.limited = false;
         }
         Ok(())
     }
 
     /// The newest events of a room, if memory has as many as are wanted, or all that there are.
-    fn in_memory(&self, section: &Section, limit: usize) -> Option<Vec<Arc<TimelineEvent>>> {
+    fn in_memory(&self, section: &Section) -> Option<Vec<Arc<TimelineEvent>>> {
         let mut recent = self.0.store.live().recent_events(section.room);
         recent.retain(|event| event.position <= section.to);
         if recent.last().map(|event| event.position) != Some(section.to) {
             return None;
         }
         let first = recent.first().map(|event| event.position)?;
-        if first > section.first() && recent.len() < limit {
+        if first > section.first() && recent.len() < section.limit {
             return None;
         }
         recent.retain(|event| event.position >= section.first());
@@ -188,51 +167,104 @@ impl Sync {
     /// Leaves out what the history visibility hides from the reader.
     async fn hide_what_is_not_visible(
         &self,
-        request: &Request,
-        section: &mut Section,
+        actor: &Actor,
+        sections: &mut [Section],
     ) -> Result<(), Error> {
-        let Some(first) = section.timeline.first().map(|event| event.position) else {
-            return Ok(());
-        };
-        let Some(room) = self.0.store.load_room(section.room).await? else {
-            return Ok(());
-        };
-        let mut viewer = self.0.rooms.viewer(&room, &request.actor).await?;
-        viewer.reach(&self.0.store, first).await?;
-        // How the reader's own membership ended is always told.
-        let to = section.to;
-        let hidden = |event: &Arc<TimelineEvent>| {
-            !viewer.may_see(event.position) && !is_own_end(event, to, request)
-        };
-        if let Some(last) = section.timeline.iter().rposition(hidden) {
-            // Not only what is hidden goes, but all before it: it may be state, which the answer
-            // tells as it was before the timeline. The client pages back to the rest.
-            let shown = section.timeline.split_off(last + 1);
-            if let Some(hidden) = section.timeline.last() {
-                section.before = hidden.position;
+        let rooms: Vec<RoomNid> = sections
+            .iter()
+            .filter(|section| !section.timeline.is_empty())
+            .map(|section| section.room)
+            .collect();
+        let mut viewers = HashMap::with_capacity(rooms.len());
+        for room in self.0.store.load_rooms(&rooms).await? {
+            viewers.insert(room.nid(), self.0.rooms.viewer(&room, actor).await?);
+        }
+        let first: HashMap<RoomNid, RoomPosition> = sections
+            .iter()
+            .filter_map(|section| Some((section.room, section.timeline.first()?.position)))
+            .collect();
+        let short = viewers.iter_mut().filter_map(|(room, viewer)| {
+            let first = first.get(room)?;
+            Some((viewer, *first))
+        });
+        Viewer::reach_all(&self.0.store, short.collect()).await?;
+        for section in sections {
+            if let Some(viewer) = viewers.remove(&section.room) {
+                section.hide(viewer, &actor.user_id);
             }
-            section.timeline = shown;
-            section.limited = true;
         }
-        if let Some(first) = section.timeline.first() {
-            section.before = RoomPosition(first.position.0 - 1);
-        }
-        section.viewer = Some(viewer);
         Ok(())
     }
 }
 
 /// Whether an event is the end of the reader's own membership, with which the section ends.
-fn is_own_end(event: &TimelineEvent, to: RoomPosition, request: &Request) -> bool {
+fn is_own_end(event: &TimelineEvent, to: RoomPosition, reader: &UserId) -> bool {
     event.position == to
         && matches!(
             event.pdu.membership(),
             Some(MembershipState::Leave | MembershipState::Ban)
         )
-        && event.pdu.state_key() == Some(request.actor.user_id.as_str())
+        && event.pdu.state_key() == Some(reader.as_str())
 }
 
 impl Section {
+    /// A section without events, after `from` and up to `to`.
+    pub(super) fn new(
+        room: RoomNid,
+        head: &Arc<RoomHead>,
+        from: Option<RoomPosition>,
+        to: RoomPosition,
+    ) -> Self {
+        Self {
+            room,
+            head: Arc::clone(head),
+            from,
+            to,
+            limit: 0,
+            only_end: false,
+            timeline: Vec::new(),
+            known: None,
+            limited: false,
+            before: to,
+            viewer: None,
+            state: Vec::new(),
+        }
+    }
+
+    /// A section of a room that the user left. Who was not joined has seen nothing, and sees no
+    /// more than how it ended.
+    pub(super) fn of_left(news: &LeftNews) -> Self {
+        let end = Some(RoomPosition(news.at.0 - 1));
+        let from = if news.was_joined { news.from } else { end };
+        Self {
+            only_end: !news.was_joined,
+            ..Self::new(news.room, &news.head, from, news.at)
+        }
+    }
+
+    /// Leaves out what a reader may not see.
+    fn hide(&mut self, viewer: Viewer, reader: &UserId) {
+        // How the reader's own membership ended is always told.
+        let to = self.to;
+        let hidden = |event: &Arc<TimelineEvent>| {
+            !viewer.may_see(event.position) && !is_own_end(event, to, reader)
+        };
+        if let Some(last) = self.timeline.iter().rposition(hidden) {
+            // Not only what is hidden goes, but all before it: it may be state, which the answer
+            // tells as it was before the timeline. The client pages back to the rest.
+            let shown = self.timeline.split_off(last + 1);
+            if let Some(hidden) = self.timeline.last() {
+                self.before = hidden.position;
+            }
+            self.timeline = shown;
+            self.limited = true;
+        }
+        if let Some(first) = self.timeline.first() {
+            self.before = RoomPosition(first.position.0 - 1);
+        }
+        self.viewer = Some(viewer);
+    }
+
     /// The first position that the client does not know.
     pub(super) fn first(&self) -> RoomPosition {
         RoomPosition(self.from.map_or(1, |from| from.0 + 1))
@@ -244,9 +276,8 @@ impl Section {
     }
 
     /// Takes the newest of these events, which end at `to`, into the timeline.
-    fn take(&mut self, events: Vec<Arc<TimelineEvent>>, request: &Request) {
-        let filter = &request.filter.timeline;
-        let limit = filter.limit();
+    fn take(&mut self, events: Vec<Arc<TimelineEvent>>, filter: &Events) {
+        let limit = self.limit;
         let room_id = self.head.room().room_id();
         let oldest = events.first().map(|event| event.position);
         let mut wanted: Vec<_> = events

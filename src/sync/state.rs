@@ -20,6 +20,24 @@ use crate::{
     },
 };
 
+/// Which state an answer tells.
+#[derive(Clone, Copy)]
+pub(super) struct StateScope {
+    /// Whether it is told whole, whatever the client knows.
+    pub(super) full: bool,
+    /// Whether it is that after the timeline, instead of that before.
+    pub(super) after: bool,
+}
+
+impl From<&Request> for StateScope {
+    fn from(request: &Request) -> Self {
+        Self {
+            full: request.full_state,
+            after: request.state_after,
+        }
+    }
+}
+
 /// A (type, state key) pair, for comparing.
 type Key = (String, String);
 
@@ -30,12 +48,12 @@ impl Sync {
         request: &Request,
         sections: &mut [Section],
     ) -> Result<(), Error> {
-        self.add_whole_state(request, sections).await?;
-        self.add_changed_state(request, sections).await?;
-        let told = self.told(request);
+        self.add_whole_state(request.into(), sections).await?;
+        self.add_changed_state(request.into(), sections).await?;
+        let told = self.told(&request.told_key(), request.since);
         for section in sections {
             let room_id = section.head.room().room_id().to_owned();
-            let whole = is_whole(request, section);
+            let whole = is_whole(request.into(), section);
             let mut wanted = None;
             if request.filter.lazy_load_members {
                 let mut members = lazy_members(request, section, whole);
@@ -64,18 +82,18 @@ impl Sync {
 
     /// The whole state, for rooms that the client does not know: the current state, with what the
     /// timeline changed taken back.
-    async fn add_whole_state(
+    pub(super) async fn add_whole_state(
         &self,
-        request: &Request,
+        scope: StateScope,
         sections: &mut [Section],
     ) -> Result<(), Error> {
         let mut places: Vec<(RoomNid, RoomPosition)> = Vec::new();
         let mut old: Vec<(RoomNid, RoomPosition)> = Vec::new();
         for section in sections
             .iter_mut()
-            .filter(|section| is_whole(request, section))
+            .filter(|section| is_whole(scope, section))
         {
-            let end = end_of_state(request, section);
+            let end = end_of_state(scope, section);
             if section.head.position() > section.to && end < section.head.position() {
                 // A room that was left: its state then is in the table.
                 old.push((section.room, end));
@@ -104,18 +122,18 @@ impl Sync {
     }
 
     /// What changed between what the client knows and the timeline.
-    async fn add_changed_state(
+    pub(super) async fn add_changed_state(
         &self,
-        request: &Request,
+        scope: StateScope,
         sections: &mut [Section],
     ) -> Result<(), Error> {
         let mut ranges = Vec::new();
         for section in sections
             .iter_mut()
-            .filter(|section| !is_whole(request, section))
+            .filter(|section| !is_whole(scope, section))
         {
             let Some(from) = section.from else { continue };
-            let end = end_of_state(request, section);
+            let end = end_of_state(scope, section);
             if from >= end {
                 continue;
             }
@@ -135,13 +153,13 @@ impl Sync {
 }
 
 /// Whether the answer holds the whole state of the room.
-pub(super) fn is_whole(request: &Request, section: &Section) -> bool {
-    section.from.is_none() || request.full_state
+pub(super) fn is_whole(scope: StateScope, section: &Section) -> bool {
+    section.from.is_none() || scope.full
 }
 
 /// The position whose state the answer tells.
-fn end_of_state(request: &Request, section: &Section) -> RoomPosition {
-    if request.state_after {
+fn end_of_state(scope: StateScope, section: &Section) -> RoomPosition {
+    if scope.after {
         section.to
     } else {
         section.before
@@ -181,7 +199,7 @@ fn taken_back(section: &Section, end: RoomPosition) -> Vec<(RoomNid, RoomPositio
 }
 
 /// The newest state event of each slot among events up to a position.
-fn newest_state(events: &[Arc<TimelineEvent>], end: RoomPosition) -> Vec<Arc<Pdu>> {
+pub(super) fn newest_state(events: &[Arc<TimelineEvent>], end: RoomPosition) -> Vec<Arc<Pdu>> {
     let mut newest: HashMap<_, &Arc<TimelineEvent>> = HashMap::new();
     for event in events.iter().filter(|event| event.position <= end) {
         if let Some(slot) = event.slot {
@@ -263,7 +281,7 @@ fn is_wanted(pdu: &Pdu, members: &HashSet<OwnedUserId>, own: &UserId) -> bool {
 }
 
 /// Whose membership an event is about.
-fn member_of(pdu: &Pdu) -> Option<&str> {
+pub(super) fn member_of(pdu: &Pdu) -> Option<&str> {
     if *pdu.event_type() == TimelineEventType::RoomMember {
         pdu.state_key()
     } else {

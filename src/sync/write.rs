@@ -8,21 +8,22 @@ use ruma::{
 };
 
 use super::{
-    Answer, Error, Request, Sync,
+    Answer, Error, Request, Sync, SyncToken, ToldKey,
     answer::{Json, plain_event},
     missed::{JoinedNews, Missed},
     section::Section,
     state::is_whole,
-    token::SyncToken,
+    token,
 };
 use crate::{
     event::{
         Pdu,
         client_format::{self, Unsigned},
     },
+    rooms::Actor,
     store::{
-        RoomNid,
-        live::{RoomHead, TimelineEvent},
+        DeviceNid, RoomNid,
+        live::{RoomHead, RoomOfUser, TimelineEvent},
         receipts::Receipt,
     },
 };
@@ -63,25 +64,12 @@ impl Sync {
         let joined = self.joined_sections(request, &missed.joined).await?;
         let left = self.left_sections(request, &missed.left).await?;
         let ids = self.ids_of_quiet_rooms(&missed, &typing).await?;
-        let devices = self.device_parts(request, missed.now).await?;
 
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
         json.key("next_batch");
-        let presence = self.0.presence.section(request, &missed.rooms);
-        let token = SyncToken {
-            position: missed.now,
-            typing: typing.newest,
-            presence: presence.newest,
-            to_device: devices.until(),
-        };
-        json.string(&token.to_string());
-        let mut told = devices.write(&mut json);
-        told |= Self::write_account_data(request, &mut json, &missed);
-        if !presence.events.is_empty() {
-            json.events("presence", &presence.events);
-            told = true;
-        }
+        json.string(&token(missed.now, typing.newest).to_string());
+        let mut told = Self::write_account_data(request, &mut json, &missed);
         told |= Self::write_rooms(
             request,
             &mut json,
@@ -93,7 +81,7 @@ impl Sync {
         );
         json.close('}');
         if told {
-            self.note_answer(request);
+            self.note_answer(&request.told_key(), request.since);
         }
         Ok(Answer {
             text: json.into_string(),
@@ -102,16 +90,12 @@ impl Sync {
     }
 
     /// Notes which token the last answer with news was for.
-    fn note_answer(&self, request: &Request) {
-        let told = request
-            .actor
-            .device
-            .and_then(|device| self.0.told.get(&device));
-        if let Some(told) = told {
+    pub(super) fn note_answer(&self, key: &ToldKey, since: Option<SyncToken>) {
+        if let Some(told) = self.0.told.get(key) {
             let mut told = told
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            told.since = request.since;
+            told.since = since;
         }
     }
 
@@ -252,16 +236,21 @@ fn write_joined(
         &news.receipts,
     );
     json.key("unread_notifications");
-    let unread = section.head.notify_count() - news.of_user.read_notify_count;
-    let highlights = i64::try_from(news.of_user.highlights.len()).unwrap_or(i64::MAX);
     json.open('{');
+    write_unread(&mut json, &section.head, &news.of_user);
+    json.close('}');
+    json.close('}');
+    json.into_string()
+}
+
+/// How much of a room the user has not read.
+pub(super) fn write_unread(json: &mut Json, head: &RoomHead, of_user: &RoomOfUser) {
+    let unread = head.notify_count() - of_user.read_notify_count;
+    let highlights = i64::try_from(of_user.highlights.len()).unwrap_or(i64::MAX);
     json.key("highlight_count");
     json.number(highlights);
     json.key("notification_count");
     json.number(unread.max(highlights).max(0));
-    json.close('}');
-    json.close('}');
-    json.into_string()
 }
 
 /// A room with nothing but account data or typing.
@@ -330,13 +319,23 @@ fn write_left(request: &Request, section: &Section) -> String {
 
 /// A room that the user is not in, by its stripped state.
 fn write_stripped(request: &Request, head: &RoomHead, key: &str) -> String {
+    let events = stripped_state(&request.actor, head);
+    let mut json = Json::with_capacity(2048);
+    json.open('{');
+    json.events(key, &events);
+    json.close('}');
+    json.into_string()
+}
+
+/// What somebody outside is told of a room, with whoever invited them, and their own membership.
+pub(super) fn stripped_state(reader: &Actor, head: &RoomHead) -> Vec<String> {
     let room = head.room();
     let mut events: Vec<String> = STRIPPED
         .iter()
         .filter_map(|event_type| room.state_event(event_type, ""))
         .map(|event| client_format::stripped_json(&event.pdu).get().to_owned())
         .collect();
-    let own = room.member(&request.actor.user_id);
+    let own = room.member(&reader.user_id);
     let inviter = own.and_then(|own| room.member(own.pdu.sender()));
     for member in [inviter, own].into_iter().flatten() {
         let text = client_format::stripped_json(&member.pdu).get().to_owned();
@@ -344,11 +343,7 @@ fn write_stripped(request: &Request, head: &RoomHead, key: &str) -> String {
             events.push(text);
         }
     }
-    let mut json = Json::with_capacity(2048);
-    json.open('{');
-    json.events(key, &events);
-    json.close('}');
-    json.into_string()
+    events
 }
 
 fn write_timeline(request: &Request, json: &mut Json, section: &Section) {
@@ -371,9 +366,9 @@ fn timeline_event(request: &Request, section: &Section, event: &TimelineEvent) -
     if request.filter.federation_format {
         return event.pdu.json().to_owned();
     }
-    let membership = section.membership_at(event);
-    let text = event.for_reader(None, Some(membership), request.actor.device);
-    request.filter.cut(text)
+    request
+        .filter
+        .cut(section.event_text(event, request.actor.device))
 }
 
 fn write_state(request: &Request, json: &mut Json, section: &Section) {
@@ -397,7 +392,7 @@ fn write_state(request: &Request, json: &mut Json, section: &Section) {
 /// Whether the members, and so the summary, may have changed for the client.
 fn tells_of_members(request: &Request, section: &Section) -> bool {
     let is_member = |pdu: &Pdu| *pdu.event_type() == TimelineEventType::RoomMember;
-    is_whole(request, section)
+    is_whole(request.into(), section)
         || section.timeline.iter().any(|event| is_member(&event.pdu))
         || section.limited
 }
@@ -421,7 +416,7 @@ fn write_summary(request: &Request, json: &mut Json, section: &Section) {
 }
 
 /// `m.receipt`, by event, type and user.
-fn receipts_event(receipts: &[Receipt]) -> String {
+pub(super) fn receipts_event(receipts: &[Receipt]) -> String {
     let mut by_event: BTreeMap<&str, BTreeMap<&str, Vec<&Receipt>>> = BTreeMap::new();
     for receipt in receipts {
         let kind = if receipt.private {
@@ -473,12 +468,17 @@ fn receipt_content(receipt: &Receipt) -> String {
     content
 }
 
-fn typing_event(users: &[OwnedUserId]) -> String {
+pub(super) fn typing_event(users: &[OwnedUserId]) -> String {
     let users = serde_json::to_string(users).unwrap_or_default();
     plain_event("m.typing", &format!("{{\"user_ids\":{users}}}"))
 }
 
 impl Section {
+    /// An event of the timeline for its reader.
+    pub(super) fn event_text(&self, event: &TimelineEvent, device: Option<DeviceNid>) -> String {
+        event.for_reader(None, Some(self.membership_at(event)), device)
+    }
+
     /// What the reader was when an event was sent.
     fn membership_at(&self, event: &TimelineEvent) -> &MembershipState {
         let viewer = self.viewer.as_ref();

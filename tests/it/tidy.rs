@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["audit", "cluster", "mail", "pages"],
     &["rooms"],
-    &["accounts", "keys"],
+    &["accounts"],
     &["identity", "notices", "sync"],
     &["http"],
     &["app"],

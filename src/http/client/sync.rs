@@ -44,13 +44,7 @@ async fn sync(
         state_after: body.use_state_after,
         timeout,
     };
-    let presence = state.sync.presence();
-    let syncing = presence.begin_sync(&request.actor, body.set_presence);
-    let answer = async move {
-        let answer = service.sync(request).await;
-        drop(syncing);
-        answer
-    };
+    let answer = async move { service.sync(request).await };
     let text = if waits {
         while_allowed(&state, &sender, Box::pin(answer)).await?
     } else {
@@ -59,7 +53,8 @@ async fn sync(
     Ok(([(CONTENT_TYPE, JSON)], text).into_response())
 }
 
-async fn while_allowed(
+/// Waits for an answer as long as the session lasts.
+pub(super) async fn while_allowed(
     state: &AppState,
     sender: &Requester,
     mut answer: Pin<Box<dyn Future<Output = Result<String, Error>> + Send>>,

@@ -21,15 +21,12 @@ const VERSIONS: &[&str] = &[
     "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1",
 ];
 
-/// The unstable features that are there. Add `org.matrix.simplified_msc3575` together with sliding
-/// sync.
-const UNSTABLE_FEATURES: &[&str] = &[];
+/// The unstable features that are there.
+const UNSTABLE_FEATURES: &[&str] = &["org.matrix.simplified_msc3575"];
 
-pub(super) fn routes(state: &AppState) -> Router<AppState> {
-    let delays = state.rooms.delayed_limits().max_scheduled > 0;
+pub(super) fn routes() -> Router<AppState> {
     let features = UNSTABLE_FEATURES
         .iter()
-        .chain(delays.then_some(&"org.matrix.msc4140"))
         .map(|feature| ((*feature).to_owned(), true.into()));
     let features: serde_json::Map<_, _> = features.collect();
     let document = json!({ "versions": VERSIONS, "unstable_features": features });

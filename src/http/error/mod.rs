@@ -8,7 +8,6 @@
 
 mod accounts;
 mod identity;
-mod keys;
 mod notices;
 mod rooms;
 mod store;

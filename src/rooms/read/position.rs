@@ -1,9 +1,10 @@
 //! The tokens with which clients name a point of a room's line.
 //!
 //! `t17` is the point after the event at room position 17: backward from there come 17, 16, …, and
-//! forward 18, 19, …; `t0` is before the first event. `s42`, `s42_1700000000000` and
-//! `s42_1700000000000_1700000000000` are tokens of a sync, that is a point of the stream, with the
-//! times of the newest typing notice and presence: they stand for the point after the room's newest event at or before it.
+//! forward 18, 19, …; `t0` is before the first event. `s42` and `s42_1700000000000` are tokens of
+//! a sync, that is a point of the stream, with the time of the newest typing notice, and
+//! `p7_42_1700000000000` is a position of sliding sync: they stand for the point after the room's
+//! newest event at or before it.
 
 use std::str::FromStr;
 
@@ -32,11 +33,18 @@ impl FromStr for Token {
         if let Some(position) = text.strip_prefix('t') {
             return Ok(Self::Room(RoomPosition(number(position)?)));
         }
+        if let Some(sliding) = text.strip_prefix('p') {
+            let mut parts = sliding.split('_');
+            let mut part = || number(parts.next().ok_or(NoToken)?);
+            let (_, position, _) = (part()?, part()?, part()?);
+            return match parts.next() {
+                None => Ok(Self::Stream(StreamPosition(position))),
+                Some(_) => Err(NoToken),
+            };
+        }
         let sync = text.strip_prefix('s').ok_or(NoToken)?;
-        let (position, rest) = sync.split_once('_').unwrap_or((sync, "0"));
-        let (typing, presence) = rest.split_once('_').unwrap_or((rest, "0"));
+        let (position, typing) = sync.split_once('_').unwrap_or((sync, "0"));
         number(typing)?;
-        number(presence)?;
         Ok(Self::Stream(StreamPosition(number(position)?)))
     }
 }
@@ -66,7 +74,7 @@ impl Rooms {
             Token::Room(position) => Ok(position),
             Token::Stream(at) => {
                 let mut conn = self.0.store.conn().await?;
-                let found = stream::room_positions(&mut conn, &[room], at).await?;
+                let found = stream::room_positions(&mut conn, &[(room, at)]).await?;
                 let found = found.first().map(|(_, position)| *position);
                 Ok(found.unwrap_or_default())
             }

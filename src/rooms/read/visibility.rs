@@ -6,7 +6,7 @@
 //!
 //! See the client-server API v1.19, "Room history visibility".
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ruma::{
     OwnedUserId, UserId,
@@ -23,10 +23,10 @@ use crate::{
         visibility::{Change, may_see_change},
     },
     store::{
-        RoomNid, RoomPosition, Store, StoreError,
+        RoomNid, RoomPosition, SlotNid, Store, StoreError,
         events::{Direction, Range},
         live::{LiveRoom, RoomHead},
-        state,
+        state::{self, StateRow},
     },
 };
 
@@ -216,44 +216,78 @@ impl Viewer {
 
     /// Makes sure that everything is known from a position on; costs one query, or none.
     pub async fn reach(&mut self, store: &Store, first: RoomPosition) -> Result<(), StoreError> {
-        if self.known_from <= first.0.max(1) {
+        Self::reach_all(store, vec![(self, first)]).await
+    }
+
+    /// The same for several rooms, each of them once, with no more queries than for one.
+    pub async fn reach_all(
+        store: &Store,
+        viewers: Vec<(&mut Self, RoomPosition)>,
+    ) -> Result<(), StoreError> {
+        let short: Vec<&mut Self> = viewers
+            .into_iter()
+            .filter(|(viewer, first)| viewer.known_from > first.0.max(1))
+            .map(|(viewer, _)| viewer)
+            .collect();
+        if short.is_empty() {
             return Ok(());
         }
+        let wanted: Vec<_> = short.iter().flat_map(|viewer| viewer.slots()).collect();
+        let numbers = store.slot_numbers(wanted).await?;
+        let mut places = Vec::with_capacity(numbers.len());
+        for viewer in &short {
+            let slots = viewer.slots().into_iter();
+            let known = slots.filter_map(|slot| numbers.get(&slot).copied());
+            places.extend(known.map(|slot| (viewer.room, slot)));
+        }
+        let rows = {
+            let mut conn = store.conn().await?;
+            state::histories(&mut conn, &places).await?
+        };
+        let visibility = numbers.get(&visibility_slot()).copied();
+        let mut by_room: HashMap<RoomNid, Vec<(SlotNid, StateRow)>> = HashMap::new();
+        for (slot, row) in rows {
+            by_room.entry(row.room).or_default().push((slot, row));
+        }
+        for viewer in short {
+            let rows = by_room.remove(&viewer.room).unwrap_or_default();
+            viewer.learn(visibility, rows);
+        }
+        Ok(())
+    }
+
+    /// The slots whose history decides.
+    fn slots(&self) -> Vec<(String, String)> {
         let now = self.head.room();
-        let visibility_slot = ("m.room.history_visibility".to_owned(), String::new());
-        let mut wanted = Vec::with_capacity(2);
+        let mut slots = Vec::with_capacity(2);
         if now
             .state_event(&StateEventType::RoomHistoryVisibility, "")
             .is_some()
         {
-            wanted.push(visibility_slot.clone());
+            slots.push(visibility_slot());
         }
         if let Some(reader) = self
             .reader
             .as_ref()
             .filter(|reader| now.member(reader).is_some())
         {
-            wanted.push(("m.room.member".to_owned(), reader.to_string()));
+            slots.push(("m.room.member".to_owned(), reader.to_string()));
         }
-        let slots = store.slot_numbers(wanted).await?;
-        let visibility_slot = slots.get(&visibility_slot).copied();
-        let numbers: Vec<_> = slots.into_values().collect();
-        let rows = {
-            let mut conn = store.conn().await?;
-            state::history(&mut conn, self.room, &numbers).await?
-        };
+        slots
+    }
+
+    /// Takes in the whole history of its slots.
+    fn learn(&mut self, visibility_slot: Option<SlotNid>, rows: Vec<(SlotNid, StateRow)>) {
         let mut visibility = Vec::new();
         let mut membership = Vec::new();
         // What was committed after the head is not part of this view.
-        let rows = rows
-            .into_iter()
-            .filter(|(_, position, _)| *position <= self.head.position());
-        for (slot, position, pdu) in rows {
+        let newest = self.head.position();
+        for (slot, row) in rows.into_iter().filter(|(_, row)| row.position <= newest) {
             if Some(slot) == visibility_slot {
-                visibility.push((position.0, history_visibility(&pdu)));
+                visibility.push((row.position.0, history_visibility(&row.pdu)));
             } else {
-                let to = pdu.membership().cloned();
-                membership.push((position.0, to.unwrap_or(MembershipState::Leave)));
+                let to = row.pdu.membership().cloned();
+                membership.push((row.position.0, to.unwrap_or(MembershipState::Leave)));
             }
         }
         self.line = Line::new(
@@ -262,7 +296,6 @@ impl Viewer {
         );
         self.known_from = 1;
         self.visible = self.line.visible(1);
-        Ok(())
     }
 
     /// The room's number.
@@ -301,6 +334,11 @@ impl Viewer {
         }
         let everybody = *self.head.room().history_visibility() == HistoryVisibility::WorldReadable;
         everybody.then(|| self.head.position())
+    }
+
+    /// Whether the reader is or was joined. Ask [`Self::reach`] for the whole line first.
+    pub fn was_joined(&self) -> bool {
+        *self.line.membership.last() == MembershipState::Join || self.line.left_at().is_some()
     }
 
     /// Whether there is any event that the reader may see.
@@ -349,6 +387,11 @@ impl Viewer {
             })
             .collect()
     }
+}
+
+/// Where a room's history visibility stands.
+fn visibility_slot() -> (String, String) {
+    ("m.room.history_visibility".to_owned(), String::new())
 }
 
 /// The visibility that an event sets; one that is not understood is `shared`.

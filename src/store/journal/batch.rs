@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Committed, RoomWrite, SendWrite, Write};
+use super::{Committed, RoomWrite, Write};
 use crate::store::{
-    DeviceNid, Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
-    live::{Change, Entry, RoomHead, TimelineEvent},
+    Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
+    live::{Change, Entry, RoomHead, TimelineEvent, bump},
 };
 
 /// Several writes on their way into one transaction.
@@ -16,8 +16,6 @@ pub(super) struct Batch<'a> {
     writes: &'a [Write],
     /// Rooms that another process was faster in: their writes are left out.
     lost: HashSet<RoomNid>,
-    /// The writes whose messages to devices were sent before.
-    repeated: HashSet<usize>,
 }
 
 /// A state event's place in the temporal table.
@@ -34,6 +32,10 @@ pub(super) struct MembershipRow {
     pub(super) room: RoomNid,
     pub(super) membership: Membership,
     pub(super) position: RoomPosition,
+    /// Whether somebody else ended it, and the user was joined.
+    pub(super) removed: bool,
+    /// Whether somebody else ended it, or said no once more: it stays removed if it was.
+    pub(super) stays_removed: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -41,7 +43,6 @@ impl<'a> Batch<'a> {
         Self {
             writes,
             lost: HashSet::new(),
-            repeated: HashSet::new(),
         }
     }
 
@@ -62,8 +63,6 @@ impl<'a> Batch<'a> {
                 && write.account_data.is_empty()
                 && write.aliases.is_empty()
                 && write.publish.is_none()
-                && write.device_lists.is_empty()
-                && write.to_device.is_none()
         })
     }
 
@@ -99,38 +98,8 @@ impl<'a> Batch<'a> {
         self.lost.extend(lost);
     }
 
-    /// Leaves out messages to devices whose transaction is not among the `new` ones, and what
-    /// repeats a transaction of this batch.
-    pub(super) fn keep_sends(&mut self, new: &HashSet<(DeviceNid, [u8; 16])>) {
-        let mut seen = HashSet::new();
-        for (at, write) in self.writes.iter().enumerate() {
-            let send = write.to_device.as_ref();
-            let Some(transaction) = send.and_then(|send| send.transaction.as_ref()) else {
-                continue;
-            };
-            let key = (transaction.device, transaction.key);
-            if !new.contains(&key) || !seen.insert(key) {
-                self.repeated.insert(at);
-            }
-        }
-    }
-
     fn kept(&self) -> impl Iterator<Item = &'a Write> {
-        let writes = self.writes.iter().enumerate();
-        writes
-            .filter(|(at, write)| !self.is_lost(write) && !self.repeated.contains(at))
-            .map(|(_, write)| write)
-    }
-
-    /// The messages to devices.
-    pub(super) fn sends(&self) -> impl Iterator<Item = &'a SendWrite> {
-        self.kept().filter_map(|write| write.to_device.as_ref())
-    }
-
-    /// Whether there is anything that is written once the positions are known.
-    pub(super) fn concerns_devices(&self) -> bool {
-        self.kept()
-            .any(|write| write.to_device.is_some() || !write.device_lists.is_empty())
+        self.writes.iter().filter(|write| !self.is_lost(write))
     }
 
     fn is_lost(&self, write: &Write) -> bool {
@@ -189,9 +158,21 @@ impl<'a> Batch<'a> {
             let Some(member) = &event.member else {
                 continue;
             };
+            let by_others = matches!(member.after, Membership::Leave | Membership::Ban)
+                && event.sender != member.user;
+            let before = newest.get(&(member.user, event.room));
+            let (removed, stays_removed) = match before {
+                Some(before) => (
+                    before.removed && by_others,
+                    before.stays_removed && by_others,
+                ),
+                None => (false, by_others),
+            };
             newest.insert(
                 (member.user, event.room),
                 MembershipRow {
+                    removed: removed || (by_others && member.before == Membership::Join),
+                    stays_removed,
                     user: member.user,
                     room: event.room,
                     membership: member.after,
@@ -200,6 +181,19 @@ impl<'a> Batch<'a> {
             );
         }
         newest.into_values().collect()
+    }
+
+    /// When somebody last said something in each of the rooms of the heads; 0 for those in which
+    /// nobody did.
+    pub(super) fn bumps(&self) -> HashMap<RoomNid, i64> {
+        let mut bumps: HashMap<RoomNid, i64> = HashMap::new();
+        for event in self.events() {
+            if let Some(ms) = bump(&event.pdu) {
+                let newest = bumps.entry(event.room).or_default();
+                *newest = ms.max(*newest);
+            }
+        }
+        bumps
     }
 
     /// How far the senders have read by sending: the newest event of each.
@@ -234,25 +228,6 @@ impl<'a> Batch<'a> {
                 event_type: data.event_type.as_str().into(),
                 content: Arc::from(data.content.clone()),
             }));
-            changes.extend(write.device_lists.iter().map(|list| Change::DeviceList {
-                user: list.user,
-                viewer: list.viewer,
-                rooms: Arc::clone(&list.rooms),
-            }));
-            let recipients = write.to_device.iter().flat_map(|send| &send.recipients);
-            changes.extend(recipients.map(|to| Change::ToDevice {
-                user: to.user,
-                devices: to.messages.iter().map(|(device, _)| *device).collect(),
-            }));
-            changes.extend(
-                write
-                    .one_time_keys
-                    .iter()
-                    .map(|(user, devices)| Change::OneTimeKeys {
-                        user: *user,
-                        devices: Arc::clone(devices),
-                    }),
-            );
         }
         changes
     }

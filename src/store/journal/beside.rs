@@ -1,5 +1,5 @@
 //! The statements of a commit for what stands beside events and state: the directory, receipts,
-//! account data, aliases and mentions.
+//! account data and aliases, redactions and mentions.
 
 use std::collections::BTreeMap;
 
@@ -200,6 +200,41 @@ pub(super) async fn insert_aliases(conn: &mut Conn, batch: &Batch<'_>) -> Result
         &rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.1.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.2.0).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Events that lose their content.
+pub(super) async fn update_redacted(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let rows = batch.redacted();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        UPDATE events e
+        SET json = n.json,
+            redacted_by = n.redacted_by
+        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[])
+            AS n (room_nid, position, json, redacted_by)
+        WHERE e.room_nid = n.room_nid
+            AND e.position = n.position
+        "#,
+        &rows.iter().map(|event| event.room.0).collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|event| event.position.0)
+            .collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|event| event.pdu.json())
+            .collect::<Vec<_>>() as &[&str],
+        &rows
+            .iter()
+            .map(|event| event.redacted_by.map(|at| at.0))
+            .collect::<Vec<_>>() as &[Option<i64>],
     )
     .execute(conn)
     .await?;

@@ -5,14 +5,16 @@
 //! numbers; the counter of the stream is taken last, so that its lock is held for one statement
 //! and the commit.
 
+use std::collections::HashMap;
+
 use sqlx::{Acquire as _, PgConnection};
 
 use super::{
     batch::Batch,
     beside::{
-        insert_aliases, insert_highlights, upsert_account_data, upsert_receipts, upsert_summaries,
+        insert_aliases, insert_highlights, update_redacted, upsert_account_data, upsert_receipts,
+        upsert_summaries,
     },
-    devices::{delete_work, insert_at_positions, insert_transactions},
     third_party::write_invitations,
 };
 use crate::store::{
@@ -21,10 +23,11 @@ use crate::store::{
 };
 
 /// Writes a batch, and gives the position of its last entry. Writes that lost their race are
-/// left out: the batch knows them afterwards.
+/// left out: the batch knows them afterwards. `after` is where the stream is known to stand.
 pub(super) async fn commit(
     conn: &mut PgConnection,
     batch: &mut Batch<'_>,
+    after: StreamPosition,
 ) -> Result<StreamPosition, StoreError> {
     let expected = batch.expectations();
     if batch.is_plain() {
@@ -37,7 +40,7 @@ pub(super) async fn commit(
     let won = lock_rooms(&mut tx, &expected).await?;
     batch.keep(&won);
     insert_state(&mut tx, batch).await?;
-    upsert_memberships(&mut tx, batch).await?;
+    upsert_memberships(&mut tx, batch, after).await?;
     update_redacted(&mut tx, batch).await?;
     insert_highlights(&mut tx, batch).await?;
     upsert_summaries(&mut tx, batch).await?;
@@ -45,14 +48,11 @@ pub(super) async fn commit(
     upsert_account_data(&mut tx, batch).await?;
     insert_aliases(&mut tx, batch).await?;
     write_invitations(&mut tx, batch).await?;
-    insert_transactions(&mut tx, batch).await?;
-    delete_work(&mut tx, batch).await?;
     let expected: Vec<_> = expected
         .into_iter()
         .filter(|(room, _)| won.contains(room))
         .collect();
     let (last, _) = append(&mut tx, batch, &expected).await?;
-    insert_at_positions(&mut tx, batch, last).await?;
     tx.commit().await?;
     Ok(last)
 }
@@ -66,7 +66,7 @@ async fn append(
     expected: &[(RoomNid, RoomPosition)],
 ) -> Result<(StreamPosition, Vec<RoomNid>), StoreError> {
     let heads = batch.heads();
-    let guard = Guard::new(expected, &heads);
+    let guard = Guard::new(expected, &heads, &batch.bumps());
     let events = Events::new(batch);
     let entries = Entries::new(batch);
     let transactions: Vec<_> = batch
@@ -77,9 +77,10 @@ async fn append(
     let row = sqlx::query!(
         r#"
         WITH guard AS (
-            SELECT g.room_nid, g.position, g.depth, g.notify_count
-            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[])
-                AS g (room_nid, expected, position, depth, notify_count)
+            SELECT g.room_nid, g.position, g.depth, g.notify_count, g.bumped_ms
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
+                    $31::BIGINT[])
+                AS g (room_nid, expected, position, depth, notify_count, bumped_ms)
             JOIN rooms r ON r.room_nid = g.room_nid AND r.position = g.expected
             ORDER BY g.room_nid
             FOR UPDATE OF r
@@ -88,7 +89,8 @@ async fn append(
             SET position = g.position,
                 depth = g.depth,
                 extremities = ARRAY[g.position],
-                notify_count = g.notify_count
+                notify_count = g.notify_count,
+                bumped_ms = GREATEST(r.bumped_ms, g.bumped_ms)
             FROM guard g
             WHERE r.room_nid = g.room_nid
             RETURNING r.room_nid
@@ -197,6 +199,7 @@ async fn append(
         &entries.room_positions as &[Option<i64>],
         &entries.users as &[Option<i64>],
         &entries.details as &[Option<String>],
+        &guard.bumps,
     )
     .fetch_one(conn)
     .await?;
@@ -210,12 +213,14 @@ struct Guard {
     positions: Vec<i64>,
     depths: Vec<i64>,
     notify_counts: Vec<i64>,
+    bumps: Vec<i64>,
 }
 
 impl Guard {
     fn new(
         expected: &[(RoomNid, RoomPosition)],
         heads: &[(RoomNid, std::sync::Arc<RoomHead>)],
+        bumps: &HashMap<RoomNid, i64>,
     ) -> Self {
         // Both are in the order of the rooms' numbers, and of the same rooms.
         let pairs = || {
@@ -230,6 +235,9 @@ impl Guard {
             positions: pairs().map(|(_, (_, head))| head.position().0).collect(),
             depths: pairs().map(|(_, (_, head))| head.room().depth()).collect(),
             notify_counts: pairs().map(|(_, (_, head))| head.notify_count()).collect(),
+            bumps: pairs()
+                .map(|((room, _), _)| bumps.get(room).copied().unwrap_or_default())
+                .collect(),
         }
     }
 }
@@ -302,7 +310,7 @@ impl Entries {
             entries.kinds.push(row.kind);
             entries.guards.push(match &change {
                 Change::Event(event) => Some(event.room.0),
-                _ => None,
+                Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => None,
             });
             entries.rooms.push(row.room.map(|room| room.0));
             entries
@@ -408,20 +416,33 @@ async fn insert_state(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreErr
 }
 
 /// Memberships after the batch.
-async fn upsert_memberships(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
+async fn upsert_memberships(
+    conn: &mut Conn,
+    batch: &Batch<'_>,
+    after: StreamPosition,
+) -> Result<(), StoreError> {
     let rows = batch.memberships();
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         r#"
-        INSERT INTO memberships (user_nid, room_nid, membership, position)
-        SELECT n.user_nid, n.room_nid, n.membership, n.position
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::SMALLINT[], $4::BIGINT[])
-            AS n (user_nid, room_nid, membership, position)
+        WITH new AS (
+            SELECT *
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::SMALLINT[], $4::BIGINT[], $5::BOOLEAN[],
+                    $6::BOOLEAN[])
+                AS n (user_nid, room_nid, membership, position, removed, stays_removed)
+        )
+        INSERT INTO memberships (user_nid, room_nid, membership, position, changed_after, removed)
+        SELECT n.user_nid, n.room_nid, n.membership, n.position, $7,
+            n.removed OR (n.stays_removed AND COALESCE(m.removed, FALSE))
+        FROM new n
+        LEFT JOIN memberships m ON m.user_nid = n.user_nid AND m.room_nid = n.room_nid
         ON CONFLICT (user_nid, room_nid) DO UPDATE
         SET membership = EXCLUDED.membership,
             position = EXCLUDED.position,
+            changed_after = EXCLUDED.changed_after,
+            removed = EXCLUDED.removed,
             forgotten = FALSE
         "#,
         &rows.iter().map(|row| row.user.0).collect::<Vec<_>>(),
@@ -431,41 +452,9 @@ async fn upsert_memberships(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), St
             .map(|row| row.membership.to_sql())
             .collect::<Vec<_>>(),
         &rows.iter().map(|row| row.position.0).collect::<Vec<_>>(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Events that lose their content.
-async fn update_redacted(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
-    let rows = batch.redacted();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        r#"
-        UPDATE events e
-        SET json = n.json,
-            redacted_by = n.redacted_by
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[])
-            AS n (room_nid, position, json, redacted_by)
-        WHERE e.room_nid = n.room_nid
-            AND e.position = n.position
-        "#,
-        &rows.iter().map(|event| event.room.0).collect::<Vec<_>>(),
-        &rows
-            .iter()
-            .map(|event| event.position.0)
-            .collect::<Vec<_>>(),
-        &rows
-            .iter()
-            .map(|event| event.pdu.json())
-            .collect::<Vec<_>>() as &[&str],
-        &rows
-            .iter()
-            .map(|event| event.redacted_by.map(|at| at.0))
-            .collect::<Vec<_>>() as &[Option<i64>],
+        &rows.iter().map(|row| row.removed).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.stays_removed).collect::<Vec<_>>(),
+        after as StreamPosition,
     )
     .execute(conn)
     .await?;

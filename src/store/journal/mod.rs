@@ -12,7 +12,6 @@
 mod batch;
 mod beside;
 mod commit;
-mod devices;
 mod third_party;
 mod write;
 
@@ -24,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::batch::Batch;
 pub use self::write::{
-    AccountDataWrite, Committed, DeviceListWrite, NewRoom, ReceiptWrite, Redaction, RoomSummary,
-    RoomWrite, SendTransaction, SendWrite, ToDeviceRecipient, TransactionWrite, Write,
+    AccountDataWrite, Committed, NewRoom, ReceiptWrite, Redaction, RoomSummary, RoomWrite,
+    TransactionWrite, Write,
 };
 use super::{PooledConn, Store, StoreError};
 
@@ -228,7 +227,7 @@ impl JournalTask {
         // Held until the commit is visible here, so that nobody reads it back from the log.
         let store = self.store.clone();
         let turn = store.turn().await;
-        let last = match commit::commit(&mut conn, &mut batch).await {
+        let last = match commit::commit(&mut conn, &mut batch, store.live().position()).await {
             Ok(last) => last,
             Err(error) => {
                 if error.is_connection_lost() {

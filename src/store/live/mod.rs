@@ -4,10 +4,11 @@
 //! views of their rooms and the watchers change together, under one lock that is held for no
 //! longer than a few map operations, so a reader sees all of them at one stream position.
 
+mod activity;
 mod change;
-mod devices;
 mod event;
 mod room;
+mod survey;
 mod user;
 mod window;
 
@@ -22,18 +23,23 @@ use std::{
 use moka::sync::Cache;
 use tokio::sync::Notify;
 
+pub(in crate::store) use self::activity::bump;
 pub(in crate::store) use self::change::{
-    kind, parse_devices_detail, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
+    kind, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
 };
 pub use self::{
+    activity::Activity,
     change::{Change, Entry},
-    devices::{DeviceNews, ListNews},
-    event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
+    event::{MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
     room::{LiveRoom, RoomHead, RoomWriter},
-    user::{EVERYBODY, RoomOfUser, UserRooms},
+    survey::Survey,
+    user::{EVERYBODY, Labels, RoomOfUser, UserRooms},
 };
-use self::{user::OnlineUser, window::Window};
+use self::{activity::LiveActivity, user::OnlineUser, window::Window};
 use super::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+
+/// The most rooms whose activity is kept; each takes some 200 bytes.
+const MAX_ACTIVITIES: u64 = 100_000;
 
 /// How much memory this takes.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +67,7 @@ impl Default for LiveOptions {
 pub struct Live {
     inner: RwLock<Inner>,
     rooms: Cache<RoomNid, Arc<LiveRoom>>,
+    activities: Cache<RoomNid, Arc<LiveActivity>>,
     idle_users: usize,
 }
 
@@ -118,6 +125,7 @@ impl Live {
                 uses: AtomicU64::new(0),
             }),
             rooms,
+            activities: Cache::new(MAX_ACTIVITIES),
             idle_users: options.idle_users,
         }
     }
@@ -182,7 +190,7 @@ impl Live {
             return false;
         }
         for entry in inner.window.after(position) {
-            rooms.apply(user, &entry.change);
+            rooms.apply(user, &entry.change, entry.position);
         }
         inner.trim_users(self.idle_users);
         for room in rooms.watched() {
@@ -284,27 +292,6 @@ impl Live {
         }
     }
 
-    /// Wakes the syncs of those among some users who see a room, and takes them from the list.
-    pub fn wake_some(&self, room: RoomNid, users: &mut HashSet<UserNid>) {
-        let inner = self.read();
-        let Some(watchers) = inner.watchers.get(&room) else {
-            return;
-        };
-        let woken: Vec<UserNid> = if watchers.len() <= users.len() {
-            let watchers = watchers.iter().filter(|user| users.contains(*user));
-            watchers.copied().collect()
-        } else {
-            let users = users.iter().filter(|user| watchers.contains(*user));
-            users.copied().collect()
-        };
-        for user in woken {
-            users.remove(&user);
-            if let Some(online) = inner.users.get(&user) {
-                online.wake();
-            }
-        }
-    }
-
     /// Wakes all syncs, at the end of the process.
     pub fn wake_all(&self) {
         for online in self.read().users.values() {
@@ -347,6 +334,7 @@ impl Live {
             }
         }
         for entry in entries {
+            self.apply_activity(&entry);
             inner.apply(entry, &mut wake);
         }
         for event in redacted {
@@ -367,6 +355,7 @@ impl Live {
     /// Starts again at `position`, when the process has fallen far behind.
     pub(super) fn restart(&self, position: StreamPosition) {
         self.rooms.invalidate_all();
+        self.activities.invalidate_all();
         let mut inner = self.write();
         inner.forget_users();
         inner.window.restart(position);
@@ -391,12 +380,12 @@ impl Inner {
             let sender = match change {
                 Change::Event(event) => Some(event.sender),
                 Change::Receipt { user, .. } => Some(*user),
-                _ => None,
+                Change::AccountData { .. } | Change::Nothing => None,
             };
             // How far the actor has read changes; nobody else's view does.
             if let Some(online) = sender.and_then(|sender| self.users.get_mut(&sender)) {
                 let user = sender.unwrap_or_default();
-                online.rooms_mut().apply(user, change);
+                online.rooms_mut().apply(user, change, entry.position);
             }
             if let Change::Event(event) = change {
                 let watchers = self.watchers.get(&room).into_iter().flatten();
@@ -405,7 +394,7 @@ impl Inner {
                     if *user != event.sender
                         && let Some(online) = self.users.get_mut(user)
                     {
-                        online.rooms_mut().apply(*user, change);
+                        online.rooms_mut().apply(*user, change, entry.position);
                     }
                 }
             }
@@ -413,7 +402,7 @@ impl Inner {
         }
         if let Some(user) = change.user() {
             if let Some(online) = self.users.get_mut(&user) {
-                online.rooms_mut().apply(user, change);
+                online.rooms_mut().apply(user, change, entry.position);
                 if let Change::Event(event) = change {
                     let watchers = self.watchers.entry(event.room).or_default();
                     if online.rooms().membership(event.room) == Membership::Join {
@@ -424,16 +413,6 @@ impl Inner {
                 }
             }
             wake.insert(user);
-        }
-        if let Change::DeviceList {
-            viewer: None,
-            rooms,
-            ..
-        } = change
-        {
-            for room in rooms.iter() {
-                wake.extend(self.watchers.get(room).into_iter().flatten());
-            }
         }
         self.window.push(entry);
     }

@@ -1,15 +1,20 @@
 //! A user's view of their rooms: memberships, and how far the user has read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use imbl::HashMap;
+use ruma::OwnedRoomId;
+use serde_json::{Value, value::RawValue};
 use tokio::sync::Notify;
 
 use super::Change;
-use crate::store::{Membership, RoomNid, RoomPosition, UserNid};
+use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
 
 /// Who is meant by a mention of the whole room.
 pub const EVERYBODY: UserNid = UserNid(0);
@@ -24,6 +29,10 @@ pub struct RoomOfUser {
     pub membership: Membership,
     /// The position of the membership event.
     pub position: RoomPosition,
+    /// The place of that event in the stream, or one shortly before.
+    pub changed_at: StreamPosition,
+    /// Whether somebody else ended the membership of the user, who was joined.
+    pub removed: bool,
     /// Whether the user has forgotten the room.
     pub forgotten: bool,
     /// How far the user has read.
@@ -36,17 +45,81 @@ pub struct RoomOfUser {
 
 /// All rooms that a user has to do with. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct UserRooms(HashMap<RoomNid, RoomOfUser>);
+pub struct UserRooms {
+    rooms: HashMap<RoomNid, RoomOfUser>,
+    labels: Arc<Labels>,
+}
+
+/// How a user has sorted their rooms, by account data.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// The direct chats, by `m.direct`.
+    pub direct: HashSet<OwnedRoomId>,
+    /// The names of the tags, by `m.tag`.
+    pub tags: std::collections::HashMap<RoomNid, Vec<String>>,
+}
+
+/// The account data with the direct chats.
+const DIRECT: &str = "m.direct";
+/// The account data with the tags of a room.
+const TAG: &str = "m.tag";
+/// The most direct chats and the most tags of a room that lists of rooms know of.
+const MAX_LABELS: usize = 10_000;
+
+impl Labels {
+    /// Takes in what account data says; types that say nothing of this are passed over.
+    pub fn apply(&mut self, room: Option<RoomNid>, event_type: &str, content: &RawValue) {
+        match (room, event_type) {
+            (None, DIRECT) => {
+                let rooms = serde_json::from_str::<Value>(content.get()).unwrap_or_default();
+                let rooms = rooms
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|by_user| by_user.values());
+                let ids = rooms.filter_map(Value::as_array).flatten();
+                let ids = ids.filter_map(Value::as_str).take(MAX_LABELS);
+                self.direct = ids.filter_map(|id| id.try_into().ok()).collect();
+            }
+            (Some(room), TAG) => {
+                let content = serde_json::from_str::<Value>(content.get()).unwrap_or_default();
+                let tags = content.get("tags").and_then(Value::as_object);
+                let tags: Vec<_> = tags
+                    .into_iter()
+                    .flat_map(|tags| tags.keys().take(MAX_LABELS).cloned())
+                    .collect();
+                if tags.is_empty() {
+                    self.tags.remove(&room);
+                } else {
+                    self.tags.insert(room, tags);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether account data of a type says anything of this.
+    fn concerns(event_type: &str) -> bool {
+        matches!(event_type, DIRECT | TAG)
+    }
+}
 
 impl UserRooms {
     /// A view of these rooms.
-    pub fn new(rooms: impl IntoIterator<Item = (RoomNid, RoomOfUser)>) -> Self {
-        Self(rooms.into_iter().collect())
+    pub fn new(rooms: impl IntoIterator<Item = (RoomNid, RoomOfUser)>, labels: Labels) -> Self {
+        Self {
+            rooms: rooms.into_iter().collect(),
+            labels: Arc::new(labels),
+        }
+    }
+
+    /// How the user has sorted them.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// One room of the view.
     pub fn get(&self, room: RoomNid) -> Option<&RoomOfUser> {
-        self.0.get(&room)
+        self.rooms.get(&room)
     }
 
     /// The user's membership in a room.
@@ -57,7 +130,7 @@ impl UserRooms {
 
     /// All rooms, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (RoomNid, &RoomOfUser)> {
-        self.0.iter().map(|(room, of_user)| (*room, of_user))
+        self.rooms.iter().map(|(room, of_user)| (*room, of_user))
     }
 
     /// The rooms in which the user is this, in no order.
@@ -69,12 +142,12 @@ impl UserRooms {
 
     /// How many rooms there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.rooms.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rooms.is_empty()
     }
 
     /// The rooms whose events the user sees.
@@ -83,21 +156,25 @@ impl UserRooms {
     }
 
     /// Takes in a change that concerns this user.
-    pub(super) fn apply(&mut self, user: UserNid, change: &Change) {
+    pub(super) fn apply(&mut self, user: UserNid, change: &Change, at: StreamPosition) {
         match change {
             Change::Event(event) => {
                 if let Some(member) = event.member.filter(|member| member.user == user) {
-                    let mut room = self.0.get(&event.room).cloned().unwrap_or_default();
+                    let mut room = self.rooms.get(&event.room).cloned().unwrap_or_default();
+                    room.removed = ends_membership(member.after)
+                        && event.sender != user
+                        && (member.before == Membership::Join || room.removed);
                     room.membership = member.after;
+                    room.changed_at = at;
                     room.position = event.position;
                     room.forgotten = false;
-                    self.0.insert(event.room, room);
+                    self.rooms.insert(event.room, room);
                 }
                 if event.sender == user && event.marks_read() {
                     self.mark_read(event.room, event.position, event.notify_count);
                 } else if event.sender != user
                     && (event.mentions.contains(&user) || event.mentions.contains(&EVERYBODY))
-                    && let Some(room) = self.0.get_mut(&event.room)
+                    && let Some(room) = self.rooms.get_mut(&event.room)
                     && room.highlights.len() < MAX_HIGHLIGHTS
                 {
                     Arc::make_mut(&mut room.highlights).push(event.position);
@@ -113,17 +190,20 @@ impl UserRooms {
             } if *reader == user && matches!(&**thread, "" | "main") => {
                 self.mark_read(*room, *position, *notify_count);
             }
-            Change::Receipt { .. }
-            | Change::AccountData { .. }
-            | Change::DeviceList { .. }
-            | Change::ToDevice { .. }
-            | Change::OneTimeKeys { .. }
-            | Change::Nothing => {}
+            Change::AccountData {
+                user: owner,
+                room,
+                event_type,
+                content,
+            } if *owner == user && Labels::concerns(event_type) => {
+                Arc::make_mut(&mut self.labels).apply(*room, event_type, content);
+            }
+            Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => {}
         }
     }
 
     fn mark_read(&mut self, room: RoomNid, position: RoomPosition, notify_count: i64) {
-        let Some(room) = self.0.get_mut(&room) else {
+        let Some(room) = self.rooms.get_mut(&room) else {
             return;
         };
         if room.read_position < position {
@@ -134,6 +214,11 @@ impl UserRooms {
             Arc::make_mut(&mut room.highlights).retain(|highlight| *highlight > position);
         }
     }
+}
+
+/// Whether a membership is the end of one.
+fn ends_membership(membership: Membership) -> bool {
+    matches!(membership, Membership::Leave | Membership::Ban)
 }
 
 /// A user whose view is in memory.

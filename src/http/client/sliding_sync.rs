@@ -1,0 +1,57 @@
+//! Simplified sliding sync.
+//!
+//! MSC4186, under the path that clients use today.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{Query, Request, State, rejection::QueryRejection},
+    response::Response,
+    routing::post,
+};
+use serde::Deserialize;
+
+use super::{raw, sync::while_allowed};
+use crate::{
+    accounts::Reach,
+    http::{ApiError, AppState, plain::Plain},
+    sync::{Error, sliding},
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+    Router::new().route(path, post(sync))
+}
+
+/// The query.
+#[derive(Deserialize)]
+struct Parameters {
+    pos: Option<String>,
+    timeout: Option<u64>,
+}
+
+/// `POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync`.
+async fn sync(
+    State(state): State<AppState>,
+    query: Result<Query<Parameters>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (sender, body) =
+        Plain::read_typed::<sliding::Body>(&state, request, Reach::Private).await?;
+    let Query(query) = query.map_err(|error| ApiError::invalid_param(error.body_text()))?;
+    // What was never a position is as unknown as one that is forgotten.
+    let pos = query.pos.as_deref().map(str::parse).transpose();
+    let pos = pos.map_err(|_| Error::UnknownPosition)?;
+    let timeout = Duration::from_millis(query.timeout.unwrap_or(0));
+    let waits = pos.is_some() && !timeout.is_zero();
+    let request = sliding::Request::new((&*sender).into(), pos, timeout, body)?;
+    let service = state.sync.clone();
+    let answer = async move { service.sliding(request).await };
+    let text = if waits {
+        while_allowed(&state, &sender, Box::pin(answer)).await?
+    } else {
+        answer.await?
+    };
+    Ok(raw::json(text))
+}

@@ -1,1 +1,0 @@
-//! Tables about what keys must be like.
