@@ -33,8 +33,9 @@ pub mod pages;
 // Layer 6: rooms.
 pub mod rooms;
 
-// Layer 7: accounts and their sessions.
+// Layer 7: accounts and their sessions, and end-to-end encryption.
 pub mod accounts;
+pub mod keys;
 
 // Layer 8: what a client missed, whose address is whose, and what the operator tells people.
 pub mod identity;

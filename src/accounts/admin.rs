@@ -58,7 +58,7 @@ pub struct AccountChange {
 }
 
 impl Accounts {
-    fn require_admin(requester: &Requester) -> Result<(), Error> {
+    pub(super) fn require_admin(requester: &Requester) -> Result<(), Error> {
         if requester.is_admin() {
             Ok(())
         } else {
@@ -89,6 +89,21 @@ impl Accounts {
             last_seen_ms: seen.iter().filter_map(|device| device.last_seen_ms).max(),
             details,
         })
+    }
+
+    /// The devices of the requester, or, for an administrator, of anybody.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NotFound`].
+    pub async fn whois(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+    ) -> Result<Vec<Device>, Error> {
+        if requester.user_id() == user_id {
+            return self.devices(requester).await;
+        }
+        self.view_devices(requester, user_id).await
     }
 
     /// The devices of an account. Errors are those of [`view_account`](Self::view_account).

@@ -19,9 +19,9 @@ use crate::{
         Store, UserNid, access_tokens, account_validity,
         account_work::WorkKind,
         accounts::{self, ClosedBy},
-        devices, former_addresses, identity,
+        delayed_events, devices, former_addresses, identity,
         interactive_auth::Results,
-        invitations, profiles,
+        invitations, key_backup, login_tokens, profiles,
         threepids::{self, Purpose},
     },
 };
@@ -98,16 +98,20 @@ impl Accounts {
         invitations::void_by_inviter(&mut tx, user).await?;
         if erase {
             former_addresses::delete(&mut tx, user).await?;
+            key_backup::delete_all(&mut tx, user).await?;
         } else {
             former_addresses::insert(&mut tx, user, &addresses, now).await?;
         }
         account_validity::delete(&mut tx, user).await?;
         profiles::delete(&mut tx, user).await?;
+        delayed_events::cancel_all(&mut tx, user, now).await?;
+        login_tokens::delete_all(&mut tx, user).await?;
         self.ask_for_work(&mut tx, user, WorkKind::LeaveRooms)
             .await?;
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
+        self.tell_of_devices(user).await;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
         let actor = match by {
             ClosedBy::User => Actor::User(user_id.clone()),

@@ -11,6 +11,7 @@ use ruma::{
 
 use super::{Accounts, Error, Requester, check_device, interactive_auth::Operation};
 use crate::store::{
+    Store,
     devices::{self, Device},
     interactive_auth::Results,
     threepids::Purpose,
@@ -56,6 +57,8 @@ impl Accounts {
         if !devices::update_display_name(&mut conn, user, device_id, Some(name)).await? {
             return Err(no_such_device());
         }
+        drop(conn);
+        self.tell_of_devices(user).await;
         Ok(())
     }
 
@@ -88,6 +91,36 @@ impl Accounts {
             .await?;
         self.remove_devices(requester.user(), device_ids, Some(&passed))
             .await
+    }
+}
+
+impl Accounts {
+    /// Makes sure that the requester knows the password, for an operation of another service. The
+    /// proof is used up, and good for this operation with these parameters only.
+    pub async fn confirm(
+        &self,
+        requester: &Requester,
+        operation: &'static str,
+        parameters: Vec<&str>,
+        auth: Option<&AuthData>,
+        client: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let operation = Operation {
+            name: operation,
+            user: Some(requester.user()),
+            parameters,
+            flows: vec![vec![AuthType::Password]],
+            purpose: Purpose::Password,
+            client,
+        };
+        let progress = self.find_progress(&operation, auth).await?;
+        let passed = self
+            .advance(&operation, progress, auth, Results::default())
+            .await?;
+        let mut tx = self.0.store.begin().await?;
+        self.finish(&mut tx, &passed).await?;
+        Store::commit(tx).await?;
+        Ok(())
     }
 }
 

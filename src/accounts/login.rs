@@ -77,19 +77,23 @@ impl Accounts {
             .check_password(&login.identifier, &login.password, login.client)
             .await?
             .ok_or(Error::Forbidden("invalid user name or password"))?;
-        Self::may_log_in(&account)?;
-        let may_replace = login.session.device_id.is_some();
-        let mut conn = self.0.store.conn().await?;
-        if account_holds::find(&mut conn, account.user)
-            .await?
-            .is_locked
-        {
+        self.log_in(&account, login.session).await
+    }
+
+    /// Gives an account another session, if it may have one.
+    pub(super) async fn log_in(
+        &self,
+        account: &Account,
+        session: NewSession,
+    ) -> Result<Session, Error> {
+        Self::may_log_in(account)?;
+        let may_replace = session.device_id.is_some();
+        let mut tx = self.0.store.begin().await?;
+        if account_holds::find(&mut tx, account.user).await?.is_locked {
             return Err(Error::Locked);
         }
-        drop(conn);
-        let mut tx = self.0.store.begin().await?;
         let session = self
-            .start_session(&mut tx, account.user, &account.user_id, login.session)
+            .start_session(&mut tx, account.user, &account.user_id, session)
             .await?;
         Store::commit(tx).await?;
         if may_replace {

@@ -19,12 +19,14 @@ mod explain;
 mod interactive_auth;
 mod limits;
 mod login;
+mod login_tokens;
 mod operator;
 mod password_hash;
 mod passwords;
 mod profiles;
 mod reactivate;
 mod register;
+mod registration_tokens;
 mod sessions;
 mod settings;
 mod shared_secret;
@@ -50,10 +52,12 @@ pub use self::{
     error::Error,
     limits::Rate,
     login::{Identifier, PasswordLogin},
+    login_tokens::LoginToken,
     operator::NewUser,
     passwords::{PasswordChange, PasswordChanged},
     profiles::ProfileChange,
     register::{Registered, Registration},
+    registration_tokens::{NewToken, TokenChange},
     sessions::{NewSession, Requester, Session},
     settings::{
         HashCost, Limits, RegistrationSettings, SessionSettings, Settings, SharedSecret, Terms,
@@ -78,7 +82,7 @@ use crate::{
     store::{
         Store,
         accounts::{self, Account},
-        interactive_auth as auth_sessions, registration_tokens, threepids,
+        interactive_auth as auth_sessions, registration_tokens as tokens, threepids,
     },
 };
 
@@ -172,7 +176,8 @@ impl Accounts {
         auth_sessions::delete_expired(&mut conn, now).await?;
         threepids::delete_expired_validations(&mut conn, now).await?;
         crate::store::access_tokens::delete_expired(&mut conn, now).await?;
-        registration_tokens::delete_expired_nonces(&mut conn, now).await?;
+        tokens::delete_expired_nonces(&mut conn, now).await?;
+        crate::store::login_tokens::delete_expired(&mut conn, now).await?;
         Ok(())
     }
 

@@ -110,6 +110,7 @@ impl Accounts {
             .await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        self.tell_of_devices(account.user).await;
         self.note(action::PASSWORD_CHANGED, Actor::Operator, user_id);
         Ok(PasswordChanged {
             user: account.user,

@@ -113,6 +113,7 @@ impl Accounts {
         let removed = self.set_password(&mut tx, user, hash, logout).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
+        self.tell_of_devices(user).await;
         tracing::info!(user.id = %user_id, "a password was changed");
         let actor = Actor::User(user_id.clone());
         self.note(action::PASSWORD_CHANGED, actor, &user_id);

@@ -23,6 +23,10 @@ const MAX_DISPLAY_NAME: usize = 256;
 const MAX_AVATAR_URL: usize = 1000;
 /// The longest name of another field, in bytes ("Profiles", v1.19).
 const MAX_FIELD_NAME: usize = 255;
+/// The field with the time zone.
+const TIME_ZONE: &str = "m.tz";
+/// The longest name of a time zone, in bytes.
+const MAX_TIME_ZONE: usize = 64;
 /// How long all other fields may be together, in bytes: the limit of a whole profile less what
 /// name and avatar may take.
 const MAX_FIELDS: i32 = 60_000;
@@ -232,8 +236,19 @@ impl Accounts {
         if field.len() > MAX_FIELD_NAME {
             return Err(Error::KeyTooLarge);
         }
-        if field.is_empty() || has_control_characters(field) {
+        // What was set under another name before the grammar was asked for can be removed.
+        let is_usable = match value {
+            Some(_) => is_field_name(field),
+            None => !field.is_empty() && !has_control_characters(field),
+        };
+        if !is_usable {
             return Err(Error::InvalidParam("the field's name cannot be used"));
+        }
+        if let Some(value) = value
+            && field == TIME_ZONE
+            && !value.as_str().is_some_and(is_time_zone)
+        {
+            return Err(Error::InvalidParam("this is not the name of a time zone"));
         }
         let mut conn = self.0.store.conn().await?;
         match value {
@@ -257,5 +272,70 @@ impl Accounts {
             profile: profiles::find(&mut conn, user).await?,
             is_seen_in_rooms: false,
         })
+    }
+}
+
+/// Whether a field may have this name: "Common Namespaced Identifier Grammar" (v1.19, appendices),
+/// with a namespace.
+fn is_field_name(name: &str) -> bool {
+    let is_usable =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_usable)
+        && name.contains('.')
+        && !name.ends_with('.')
+        && !name.contains("..")
+}
+
+/// Whether this looks like a name of the IANA Time Zone Database. There are new ones every year, so
+/// that they are not listed here.
+fn is_time_zone(name: &str) -> bool {
+    let is_usable = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-/".contains(&byte);
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= MAX_TIME_ZONE
+        && name.bytes().all(is_usable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_field_name, is_time_zone};
+
+    #[test]
+    fn fields_have_names_with_a_namespace() {
+        let cases = [
+            ("m.tz", true),
+            ("org.example.language", true),
+            ("a-b.c_d.e9", true),
+            ("language", false),
+            ("", false),
+            (".a", false),
+            ("a.", false),
+            ("a..b", false),
+            ("9a.b", false),
+            ("Org.example", false),
+            ("org.example é", false),
+            ("org.exa mple", false),
+            ("org.\0", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_field_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn time_zones_look_like_those_of_the_database() {
+        let cases = [
+            ("Europe/Paris", true),
+            ("America/Argentina/Buenos_Aires", true),
+            ("Etc/GMT+5", true),
+            ("UTC", true),
+            ("", false),
+            ("+02:00", false),
+            ("Europe/Paris ", false),
+            ("Európa/Budapest", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_time_zone(name), expected, "{name}");
+        }
     }
 }

@@ -424,6 +424,7 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, requester.user()).await?;
         Store::commit(tx).await?;
         self.forget_sessions(requester.user());
+        self.tell_of_devices(requester.user()).await;
         Ok(removed)
     }
 
@@ -442,7 +443,13 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
+        self.tell_of_devices(user).await;
         Ok(removed)
+    }
+
+    /// Tells those who share a room with a user of devices that were removed or renamed.
+    pub(super) async fn tell_of_devices(&self, user: UserNid) {
+        self.0.store.try_announce_device_list(user).await;
     }
 }
 

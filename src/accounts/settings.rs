@@ -127,6 +127,8 @@ pub struct Terms {
 pub struct SessionSettings {
     /// Whether people may log in with a password.
     pub password_login: bool,
+    /// Whether people who have a session may let another client log in with a token.
+    pub login_tokens: bool,
     /// How long an access token lives for a client that can refresh it.
     pub access_token_lifetime: Duration,
     /// How long a refresh token lives; `None`: until logout.

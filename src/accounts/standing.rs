@@ -194,6 +194,7 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(user);
+        self.tell_of_devices(user).await;
         if hold == Hold::Lock {
             let action = if is_held {
                 action::ACCOUNT_LOCKED
@@ -217,6 +218,7 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, account.user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        self.tell_of_devices(account.user).await;
         Ok(removed.len())
     }
 

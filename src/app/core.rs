@@ -19,6 +19,7 @@ use crate::{
     cluster::Cluster,
     config::Config,
     identity::Identity,
+    keys::Keys,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
     notices::Notices,
@@ -55,6 +56,8 @@ pub struct Core {
     pub accounts: Accounts,
     /// Rooms.
     pub rooms: Rooms,
+    /// End-to-end encryption.
+    pub keys: Keys,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
     /// What the operator tells people.
@@ -132,6 +135,12 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
+        let keys = Keys::new(
+            server.name.clone(),
+            store.clone(),
+            Arc::clone(&policy),
+            Arc::clone(&options.clock),
+        );
         let notices = Notices::new(
             settings::notices(config),
             store.clone(),
@@ -157,6 +166,7 @@ impl Core {
             audit,
             accounts,
             rooms,
+            keys,
             identity,
             notices,
             journal_stop,

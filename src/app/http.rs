@@ -30,10 +30,11 @@ pub(super) fn state(
         Arc::clone(&options.clock),
         Arc::new(move |kind| refused.with_label_values(&[kind.as_str()]).inc()),
     );
-    let capabilities = settings::capabilities(&core.policy.load(), &config.rooms.default_version);
+    let capabilities = settings::capabilities(&core.policy.load(), config);
     Ok(AppState::new(Services {
         accounts: core.accounts.clone(),
         rooms: core.rooms.clone(),
+        keys: core.keys.clone(),
         sync,
         audit: core.audit.clone(),
         identity: core.identity.clone(),

@@ -146,9 +146,17 @@ impl App {
         let core = Core::build(&config, &options).await?;
         let soft = options.lifecycle.soft();
         let waiting = Arc::new(Waiting(core.metrics.clone()));
+        let presence = sync::Presence::new(
+            config.presence.is_on(config.server.profile),
+            core.store.clone(),
+            Arc::clone(&options.clock),
+            &options.random,
+        );
         let sync = sync::Sync::new(
             core.store.clone(),
             core.rooms.clone(),
+            core.keys.clone(),
+            presence.clone(),
             soft,
             Some(waiting),
             Arc::clone(&options.clock),
@@ -169,7 +177,7 @@ impl App {
             let wake = wake_at(soft, store);
             tokio::join!(serving, wake);
         });
-        jobs::follow(&core);
+        jobs::follow(&core, &presence);
         jobs::spawn(&core, &options.clock);
         let public_url = config.server.public_url.clone();
         if let Some(source) = &options.source {
@@ -219,6 +227,11 @@ impl App {
     /// Rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.core.rooms
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> &sync::Presence {
+        self.state.sync.presence()
     }
 
     /// Whose address is whose, and invitations by e-mail.

@@ -79,7 +79,7 @@ impl Reload {
             let set = log.set_level(level);
             set.map_err(|error| vec![format!("logging.level: {error}")])?;
         }
-        let capabilities = settings::capabilities(&policy, &new.rooms.default_version);
+        let capabilities = settings::capabilities(&policy, &new);
         self.capabilities.reload(&capabilities);
         self.policy.store(Arc::new(policy));
         self.limits.reload(&settings::rate_limits(&new.limits));

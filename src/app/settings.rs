@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ruma::{RoomVersionId, UserId, api::client::discovery::discover_support};
+use ruma::{UserId, api::client::discovery::discover_support};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -78,6 +78,10 @@ pub(super) fn rooms(config: &Config) -> rooms::Settings {
             shortest: config.rooms.retention.shortest.get(),
             longest: config.rooms.retention.longest.map(HumanDuration::get),
             interval: config.rooms.retention.interval.get(),
+        },
+        delayed: rooms::DelayedLimits {
+            max_delay: config.rooms.delayed_events.max_delay.get(),
+            max_scheduled: config.rooms.delayed_events.max_scheduled,
         },
     }
 }
@@ -174,6 +178,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
         },
         sessions: accounts::SessionSettings {
             password_login: sessions.password_login,
+            login_tokens: sessions.login_tokens,
             access_token_lifetime: sessions.access_token_lifetime.get(),
             refresh_token_lifetime: sessions.refresh_token_lifetime.map(HumanDuration::get),
             nonrefreshable_access_token_lifetime: sessions
@@ -261,13 +266,17 @@ pub(super) fn server(limits: &config::Limits) -> ServerSettings {
 }
 
 /// What users may change, by the policy in force.
-pub(super) fn capabilities(policy: &Policy, default_version: &RoomVersionId) -> CapabilitySettings {
+pub(super) fn capabilities(policy: &Policy, config: &Config) -> CapabilitySettings {
+    let delayed = &config.rooms.delayed_events;
     CapabilitySettings {
         set_displayname: policy.may_set_display_name(false, false).is_allowed(),
         set_avatar_url: policy.may_set_avatar(false).is_allowed(),
         change_3pid: policy.may_change_addresses().is_allowed(),
         profile_fields: true,
-        default_room_version: default_version.clone(),
+        get_login_token: config.sessions.login_tokens,
+        delayed_events: (delayed.max_scheduled > 0)
+            .then(|| (delayed.max_delay.as_millis(), delayed.max_scheduled)),
+        default_room_version: config.rooms.default_version.clone(),
         ..CapabilitySettings::default()
     }
 }

@@ -19,6 +19,7 @@ mod mail;
 mod notices;
 mod outbound;
 pub mod policy;
+mod presence;
 mod registration;
 pub mod room_policy;
 mod rooms;
@@ -49,6 +50,7 @@ pub use self::{
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
+    presence::Presence,
     registration::{Registration, Terms},
     rooms::Rooms,
     secret::Secret,
@@ -82,6 +84,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// `[directory]`.
     pub directory: Directory,
+    /// `[presence]`.
+    pub presence: Presence,
     /// `[notices]`.
     pub notices: Notices,
     /// `[outbound]`.
@@ -108,6 +112,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             rooms: Rooms::default(),
             directory: Directory::default(),
+            presence: Presence::default(),
             notices: Notices::default(),
             outbound: Outbound::default(),
             limits: Limits::default(),

@@ -13,6 +13,27 @@ pub struct Rooms {
     pub default_version: RoomVersionId,
     /// `[rooms.retention]`.
     pub retention: Retention,
+    /// `[rooms.delayed_events]`.
+    pub delayed_events: DelayedEvents,
+}
+
+/// `[rooms.delayed_events]`: events that clients ask to be sent later (MSC4140).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DelayedEvents {
+    /// How much later at most.
+    pub max_delay: HumanDuration,
+    /// How many events one user may have scheduled at once; 0: none.
+    pub max_scheduled: u32,
+}
+
+impl Default for DelayedEvents {
+    fn default() -> Self {
+        Self {
+            max_delay: HumanDuration::from_secs(24 * 60 * 60),
+            max_scheduled: 100,
+        }
+    }
 }
 
 /// `[rooms.retention]`: how long messages are kept (MSC1763; tchap.md, 4.10).
@@ -87,6 +108,7 @@ impl Default for Rooms {
         Self {
             default_version: RoomVersionId::V12,
             retention: Retention::default(),
+            delayed_events: DelayedEvents::default(),
         }
     }
 }

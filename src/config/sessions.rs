@@ -19,6 +19,8 @@ pub struct Sessions {
     pub nonrefreshable_access_token_lifetime: Option<HumanDuration>,
     /// Whether people may log in with a password.
     pub password_login: bool,
+    /// Whether people who have a session may let another client log in with a token.
+    pub login_tokens: bool,
 }
 
 impl Default for Sessions {
@@ -28,6 +30,7 @@ impl Default for Sessions {
             refresh_token_lifetime: None,
             nonrefreshable_access_token_lifetime: None,
             password_login: true,
+            login_tokens: true,
         }
     }
 }

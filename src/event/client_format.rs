@@ -47,6 +47,8 @@ pub struct Personal<'a> {
     pub age: Option<i64>,
     /// Adds the client's transaction id, to a text without one.
     pub transaction_id: Option<&'a str>,
+    /// Adds what named the event before it was sent, for one that was sent later (MSC4140).
+    pub delay_id: Option<&'a str>,
     /// Sets the reader's membership at the event.
     pub membership: Option<&'a MembershipState>,
 }
@@ -131,6 +133,7 @@ pub fn personalize(json: &str, personal: &Personal<'_>) -> String {
     let membership = personal.membership.map(MembershipState::as_str);
     let strings = [
         ("transaction_id", personal.transaction_id),
+        ("org.matrix.msc4140.delay_id", personal.delay_id),
         ("membership", membership.or(own_membership)),
     ];
     for (key, value) in strings {

@@ -29,6 +29,7 @@ pub mod server;
 mod server_notices;
 mod settings;
 mod synapse_admin;
+mod synapse_tokens;
 mod synapse_users;
 pub mod well_known;
 
@@ -61,6 +62,7 @@ use crate::{
     accounts::Accounts,
     audit::Audit,
     identity::Identity,
+    keys::Keys,
     notices::Notices,
     pages::{self, Pages},
     random::Random,
@@ -83,6 +85,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Rooms and their events.
     pub rooms: Rooms,
+    /// End-to-end encryption: keys, messages to devices and backups.
+    pub keys: Keys,
     /// What clients missed.
     pub sync: Sync,
     /// Where it is written who changed what, and who was refused what.
@@ -184,6 +188,7 @@ service! {
     accounts: Accounts,
     capabilities: Capabilities,
     identity: Identity,
+    keys: Keys,
     limits: RateLimits,
     rooms: Rooms,
     sync: Sync,
@@ -200,6 +205,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(server_notices::routes())
             .merge(chappe_admin::routes())
             .merge(synapse_users::routes())
+            .merge(synapse_tokens::routes())
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))
             .merge(consent::routes(&state.pages))

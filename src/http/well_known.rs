@@ -1,4 +1,5 @@
-//! `/.well-known/matrix/client`, `server` and `support`, as configured.
+//! `/.well-known/matrix/client`, `server` and `support`, as configured. There is no policy server
+//! here, of which `policy_server` would tell.
 //!
 //! Specification v1.19, client-server API, "Server discovery"; server-server API, "Server
 //! discovery".
@@ -74,7 +75,9 @@ pub(super) fn routes() -> Router<AppState> {
     let client = async |State(state): State<AppState>| answer(state.well_known.client.as_ref());
     let server = async |State(state): State<AppState>| answer(state.well_known.server.as_ref());
     let support = async |State(state): State<AppState>| answer(state.well_known.support.as_ref());
+    let policy = async || answer(None);
     Router::new()
+        .route("/.well-known/matrix/policy_server", get(policy))
         .route("/.well-known/matrix/client", get(client))
         .route("/.well-known/matrix/server", get(server))
         .route("/.well-known/matrix/support", get(support))

@@ -1,5 +1,7 @@
 //! Why a room operation failed, in the words of the domain.
 
+use std::time::Duration;
+
 use ruma::RoomVersionId;
 
 use crate::{
@@ -77,6 +79,21 @@ pub enum Error {
     /// Account data that the server alone changes.
     #[error("account data of this type is changed by other endpoints")]
     ServerManaged,
+    /// An event is to be sent later than the server allows: no later than after this time.
+    #[error("events can be delayed by {} seconds at most", .0.as_secs())]
+    DelayTooLong(Duration),
+    /// The user has as many events to be sent later as the server allows.
+    #[error("too many events wait to be sent")]
+    TooManyDelayed {
+        /// When the first of them is sent.
+        retry_after: Duration,
+    },
+    /// An event to be sent later was sent already, or was canceled.
+    #[error("the event was sent or canceled already")]
+    DelayedDone,
+    /// The account of the sender is closed, locked or suspended.
+    #[error("the account is held back")]
+    HeldBack,
     /// The room changes faster than this event could be built.
     #[error("the room is too busy")]
     Busy,

@@ -9,6 +9,8 @@
 
 mod account_data;
 mod create;
+mod delayed;
+mod delayed_sending;
 mod directory;
 mod error;
 mod explain;
@@ -16,12 +18,14 @@ mod filters;
 mod gate;
 mod locks;
 mod membership;
+mod outline;
 mod persist;
 mod push_rules;
 mod read;
 mod receipts;
 mod retention;
 mod send;
+mod spaces;
 mod state_rules;
 #[cfg(test)]
 mod tests;
@@ -40,9 +44,11 @@ use ruma::{
 
 pub use self::{
     create::Says,
+    delayed::{Delayed, DelayedAction, DelayedLimits},
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
+    outline::{Onlooker, Outline},
     push_rules::default_push_rules,
     read::{
         Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
@@ -51,9 +57,10 @@ pub use self::{
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},
     send::Transaction,
+    spaces::{HierarchyPage, HierarchyQuery},
     update::Planned,
 };
-use self::{locks::Locks, typing::Typing};
+use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
 use crate::{
     clock::SharedClock,
     event::SigningKey,
@@ -84,6 +91,8 @@ pub struct Settings {
     pub notices_user: Option<OwnedUserId>,
     /// How long messages are kept.
     pub retention: Retention,
+    /// How much later events may be sent.
+    pub delayed: DelayedLimits,
 }
 
 /// The rooms service. Cheap to clone.
@@ -101,6 +110,8 @@ struct Inner {
     transactions: Cache<(DeviceNid, [u8; 16]), OwnedEventId>,
     /// Who types where.
     typing: Typing,
+    /// When the next event is due that is sent later.
+    delayed: DelayedClock,
     /// For changes that read what they change.
     locks: Locks,
 }
@@ -117,6 +128,7 @@ impl Rooms {
     ) -> Self {
         Self(Arc::new(Inner {
             typing: Typing::new(&random, clock.clone()),
+            delayed: DelayedClock::new(),
             locks: Locks::new(),
             settings,
             store,

@@ -139,6 +139,20 @@ impl Rooms {
         state_key: &str,
         content: &RawValue,
     ) -> Result<OwnedEventId, Error> {
+        self.send_state_once(actor, room_id, event_type, state_key, content, None)
+            .await
+    }
+
+    /// The same, once for a transaction id, if there is one: a repeat gives the event that it made.
+    pub(super) async fn send_state_once(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        event_type: &StateEventType,
+        state_key: &str,
+        content: &RawValue,
+        transaction_id: Option<&TransactionId>,
+    ) -> Result<OwnedEventId, Error> {
         let content = build::content_from_json(content)?;
         state_rules::check_content(event_type, state_key, &content)?;
         if *event_type == StateEventType::RoomCreate {
@@ -156,7 +170,17 @@ impl Rooms {
             require_joined(room, actor)?;
             Ok(plan_state(room, actor, &draft))
         };
-        let events = self.update(room_id, actor, None, plan).await;
+        let name = event_type.to_string();
+        let transaction = transaction_id.and_then(|id| Transaction::new(actor, room_id, &name, id));
+        let events = self
+            .update(room_id, actor, transaction.as_ref(), plan)
+            .await;
+        if let (Err(Error::Store(error)), Some(transaction)) = (&events, &transaction)
+            && error.unique() == Some(transactions::UNIQUE)
+            && let Some(used) = self.used_transaction(transaction).await?
+        {
+            return Ok(used);
+        }
         self.state_event_id(events, room_id, event_type, state_key)
             .await
     }

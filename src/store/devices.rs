@@ -18,6 +18,8 @@ pub struct Device {
     pub last_seen_ms: Option<i64>,
     /// Where it was last seen.
     pub last_seen_ip: Option<String>,
+    /// What the program called itself.
+    pub last_seen_user_agent: Option<String>,
 }
 
 /// A device that sent a request.
@@ -76,7 +78,8 @@ pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<Device>,
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip
+            last_seen_ip,
+            last_seen_user_agent
         FROM devices
         WHERE user_nid = $1
         ORDER BY device_nid
@@ -102,7 +105,8 @@ pub async fn find(
             device_id,
             display_name,
             last_seen_ms,
-            last_seen_ip
+            last_seen_ip,
+            last_seen_user_agent
         FROM devices
         WHERE user_nid = $1
             AND device_id = $2
@@ -130,67 +134,127 @@ pub async fn count(conn: &mut PgConnection, user: UserNid) -> Result<i64, StoreE
     Ok(count)
 }
 
-/// Renames a device. `false`: there is none with this id.
+/// Renames a device. `false`: there is none with this id. If the device has keys, others see its
+/// name: see [`super::device_lists`].
 pub async fn update_display_name(
     conn: &mut PgConnection,
     user: UserNid,
     device_id: &DeviceId,
     display_name: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query!(
+    let renamed = sqlx::query_scalar!(
         r#"
-        UPDATE devices
-        SET display_name = $3
-        WHERE user_nid = $1
-            AND device_id = $2
+        WITH renamed AS (
+            UPDATE devices
+            SET display_name = $3
+            WHERE user_nid = $1
+                AND device_id = $2
+            RETURNING device_nid
+        ), work AS (
+            INSERT INTO device_list_work (user_nid)
+            SELECT k.user_nid
+            FROM device_keys k
+            JOIN renamed USING (device_nid)
+            ON CONFLICT DO NOTHING
+        )
+        SELECT device_nid
+        FROM renamed
         "#,
         user as UserNid,
         device_id.as_str(),
         display_name,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(result.rows_affected() == 1)
+    Ok(renamed.is_some())
 }
 
-/// Deletes the devices of a user that have one of these ids, with their tokens. The ids that
-/// there were come back.
+/// Deletes the devices of a user that have one of these ids, with their tokens, their keys and
+/// the messages to them. The ids that there were come back. If any had keys, others are to be
+/// told: see [`super::device_lists`].
 pub async fn delete(
     conn: &mut PgConnection,
     user: UserNid,
     device_ids: &[OwnedDeviceId],
 ) -> Result<Vec<OwnedDeviceId>, StoreError> {
     let device_ids: Vec<String> = device_ids.iter().map(ToString::to_string).collect();
-    let deleted = sqlx::query_scalar!(
+    let doomed = sqlx::query_scalar!(
         r#"
-        DELETE FROM devices
+        SELECT device_nid AS "device: DeviceNid"
+        FROM devices
         WHERE user_nid = $1
             AND device_id = ANY($2)
-        RETURNING device_id
+        ORDER BY device_nid
+        FOR UPDATE
         "#,
         user as UserNid,
         &device_ids,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(deleted.into_iter().map(OwnedDeviceId::from).collect())
+    delete_these(conn, user, &doomed).await
 }
 
-/// Deletes all devices of a user but one, with their tokens. The deleted ids come back.
+/// Deletes all devices of a user but one, as [`delete`] does. The deleted ids come back.
 pub async fn delete_all_but(
     conn: &mut PgConnection,
     user: UserNid,
     kept: Option<DeviceNid>,
 ) -> Result<Vec<OwnedDeviceId>, StoreError> {
-    let deleted = sqlx::query_scalar!(
+    let doomed = sqlx::query_scalar!(
         r#"
-        DELETE FROM devices
+        SELECT device_nid AS "device: DeviceNid"
+        FROM devices
         WHERE user_nid = $1
             AND device_nid IS DISTINCT FROM $2
-        RETURNING device_id
+        ORDER BY device_nid
+        FOR UPDATE
         "#,
         user as UserNid,
         kept as Option<DeviceNid>,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    delete_these(conn, user, &doomed).await
+}
+
+/// Deletes devices that are locked, with all that is theirs.
+pub(super) async fn delete_these(
+    conn: &mut PgConnection,
+    user: UserNid,
+    doomed: &[DeviceNid],
+) -> Result<Vec<OwnedDeviceId>, StoreError> {
+    if doomed.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Keys and tokens go by their foreign keys; what other statements of this one see is from
+    // before that.
+    let deleted = sqlx::query_scalar!(
+        r#"
+        WITH work AS (
+            INSERT INTO device_list_work (user_nid)
+            SELECT DISTINCT user_nid
+            FROM device_keys
+            WHERE device_nid = ANY($2)
+            ON CONFLICT DO NOTHING
+        ), messages AS (
+            DELETE FROM to_device
+            WHERE device_nid = ANY($2)
+        ), signed AS (
+            DELETE FROM key_signatures s
+            USING devices d
+            WHERE d.device_nid = ANY($2)
+                AND s.owner_nid = $1
+                AND (s.target = d.device_id
+                    OR (s.signer_nid = $1 AND s.key_id = 'ed25519:' || d.device_id))
+        )
+        DELETE FROM devices
+        WHERE user_nid = $1
+            AND device_nid = ANY($2)
+        RETURNING device_id
+        "#,
+        user as UserNid,
+        &doomed.iter().map(|device| device.0).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -231,6 +295,7 @@ struct Row {
     display_name: Option<String>,
     last_seen_ms: Option<i64>,
     last_seen_ip: Option<String>,
+    last_seen_user_agent: Option<String>,
 }
 
 impl Row {
@@ -241,6 +306,7 @@ impl Row {
             display_name: self.display_name,
             last_seen_ms: self.last_seen_ms,
             last_seen_ip: self.last_seen_ip,
+            last_seen_user_agent: self.last_seen_user_agent,
         }
     }
 }

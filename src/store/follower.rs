@@ -26,13 +26,15 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, rooms whose old messages were deleted, and typing.
-const CHANNELS: [&str; 5] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, and who is
+/// there.
+const CHANNELS: [&str; 6] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
     "chappe_purged",
     "chappe_typing",
+    "chappe_presence",
 ];
 
 /// What other processes say, beside the stream.
@@ -42,6 +44,8 @@ pub enum Hint {
     Sessions(Option<UserNid>),
     /// Somebody types; the text is the typing module's.
     Typing(String),
+    /// Who is there; the text is the presence module's.
+    Presence(String),
 }
 
 impl Store {
@@ -104,6 +108,10 @@ impl Store {
                         self.live().purge(room, position);
                     }
                 }
+                "chappe_presence" => {
+                    // The next news of the same people puts right what is lost.
+                    let _ = hints.try_send(Hint::Presence(notification.payload().to_owned()));
+                }
                 _ => {
                     // Typing is worth nothing once it is late.
                     let _ = hints.try_send(Hint::Typing(notification.payload().to_owned()));
@@ -117,6 +125,19 @@ impl Store {
         sqlx::query!(
             r#"
             SELECT pg_notify('chappe_typing', $1)::TEXT AS notified
+            "#,
+            text,
+        )
+        .fetch_one(&mut *self.conn().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// Tells the other processes something on the channel of presence.
+    pub async fn announce_presence(&self, text: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            r#"
+            SELECT pg_notify('chappe_presence', $1)::TEXT AS notified
             "#,
             text,
         )

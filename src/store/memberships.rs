@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
@@ -113,28 +114,33 @@ pub(super) async fn forget(
     Ok(done.is_some())
 }
 
-/// The rooms in which two users are both joined.
-pub async fn list_shared(
+/// The ids of the rooms in which two users are both joined, in order.
+pub async fn list_mutual(
     conn: &mut PgConnection,
-    one: UserNid,
-    other: UserNid,
-) -> Result<Vec<RoomNid>, StoreError> {
-    let rooms = sqlx::query_scalar!(
+    user: UserNid,
+    other: &UserId,
+) -> Result<Vec<OwnedRoomId>, StoreError> {
+    let ids = sqlx::query_scalar!(
         r#"
-        SELECT a.room_nid AS "room_nid: RoomNid"
-        FROM memberships a
-        JOIN memberships b ON b.room_nid = a.room_nid
-        WHERE a.user_nid = $1
+        SELECT r.room_id
+        FROM users u
+        JOIN memberships b ON b.user_nid = u.user_nid AND b.membership = 2
+        JOIN memberships a ON a.room_nid = b.room_nid
+            AND a.user_nid = $1
             AND a.membership = 2
-            AND b.user_nid = $2
-            AND b.membership = 2
+        JOIN rooms r ON r.room_nid = a.room_nid
+        WHERE u.user_id = $2
+        ORDER BY r.room_id
         "#,
-        one as UserNid,
-        other as UserNid,
+        user as UserNid,
+        other.as_str(),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rooms)
+    let parse = |id: String| {
+        RoomId::parse(&id).map_err(|_| StoreError::inconsistent("rooms", "room_id", id))
+    };
+    ids.into_iter().map(parse).collect()
 }
 
 /// How many joined members each of these rooms has.
@@ -159,4 +165,59 @@ pub async fn count_joined(
         .into_iter()
         .map(|row| (row.room_nid, row.count))
         .collect())
+}
+
+/// The rooms in which each of these users is joined.
+pub async fn joined_rooms(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+) -> Result<Vec<(UserNid, Arc<[RoomNid]>)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT q.user_nid AS "user!: UserNid", -- an unnested array without nulls
+            ARRAY(
+                SELECT m.room_nid
+                FROM memberships m
+                WHERE m.user_nid = q.user_nid
+                    AND m.membership = 2
+            ) AS "rooms!: Vec<RoomNid>" -- an array is never null
+        FROM UNNEST($1::BIGINT[]) AS q (user_nid)
+        "#,
+        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.user, row.rooms.into()))
+        .collect())
+}
+
+/// Those of some users whom a user knows: one of them has joined a room, and the other has too or
+/// is invited.
+pub async fn list_known(
+    conn: &mut PgConnection,
+    user: UserNid,
+    others: &[UserNid],
+) -> Result<Vec<UserNid>, StoreError> {
+    let known = sqlx::query_scalar!(
+        r#"
+        SELECT q.user_nid AS "user!: UserNid" -- an unnested array without nulls
+        FROM UNNEST($2::BIGINT[]) AS q (user_nid)
+        WHERE EXISTS (
+            SELECT 1
+            FROM memberships a
+            JOIN memberships b ON b.room_nid = a.room_nid AND b.user_nid = q.user_nid
+            WHERE a.user_nid = $1
+                AND a.membership IN (1, 2)
+                AND b.membership IN (1, 2)
+                AND (a.membership = 2 OR b.membership = 2)
+        )
+        "#,
+        user as UserNid,
+        &others.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(known)
 }

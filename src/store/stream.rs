@@ -1,6 +1,6 @@
 //! Reads the stream log: what other processes committed, and what happened before the window.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ruma::{EventId, events::TimelineEventType};
 use serde_json::value::RawValue;
@@ -10,9 +10,10 @@ use super::{
     DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, StoreError, StreamPosition, UserNid,
     events::{self, EventRow},
     live::{
-        Change, Entry, MemberChange, TimelineEvent, kind, parse_member_detail,
-        parse_mentions_detail, parse_receipt_detail,
+        Change, Entry, MemberChange, TimelineEvent, kind, parse_devices_detail,
+        parse_member_detail, parse_mentions_detail, parse_receipt_detail,
     },
+    memberships,
 };
 
 /// The newest position that was given out.
@@ -136,7 +137,38 @@ pub(super) async fn after(
     }
     let places = events::places(conn, &targets).await?;
     let redacted = events::at(conn, &places).await?;
+    add_rooms(conn, &mut entries).await?;
     Ok(Page { entries, redacted })
+}
+
+/// Adds to changed device lists the rooms of their users.
+async fn add_rooms(conn: &mut PgConnection, entries: &mut [Entry]) -> Result<(), StoreError> {
+    let users = entries.iter().filter_map(|entry| match entry.change {
+        Change::DeviceList {
+            user, viewer: None, ..
+        } => Some(user),
+        _ => None,
+    });
+    let users: Vec<_> = users.collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let rooms: HashMap<_, _> = memberships::joined_rooms(conn, &users)
+        .await?
+        .into_iter()
+        .collect();
+    for entry in entries {
+        if let Change::DeviceList {
+            user,
+            rooms: of_user,
+            ..
+        } = &mut entry.change
+            && let Some(found) = rooms.get(user)
+        {
+            *of_user = Arc::clone(found);
+        }
+    }
+    Ok(())
 }
 
 /// What a redaction redacts.
@@ -188,6 +220,22 @@ impl LogRow {
                     content: content.into(),
                 })
             }
+            kind::DEVICE_LIST => Ok(Change::DeviceList {
+                user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
+                viewer: match self.detail {
+                    None => None,
+                    Some(text) => Some(UserNid(text.parse().map_err(|_| missing("detail"))?)),
+                },
+                rooms: Arc::default(),
+            }),
+            kind::TO_DEVICE => Ok(Change::ToDevice {
+                user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
+                devices: parse_devices_detail(self.detail.as_deref().unwrap_or_default()),
+            }),
+            kind::ONE_TIME_KEYS => Ok(Change::OneTimeKeys {
+                user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
+                devices: parse_devices_detail(self.detail.as_deref().unwrap_or_default()),
+            }),
             _ => Err(missing("kind")),
         }
     }

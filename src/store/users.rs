@@ -37,7 +37,8 @@ pub async fn intern_all(
     find_all(conn, &ids).await
 }
 
-async fn find_all(
+/// The numbers of those of some users that are known.
+pub async fn find_all(
     conn: &mut PgConnection,
     ids: &[&str],
 ) -> Result<Vec<(OwnedUserId, UserNid)>, StoreError> {

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId,
+    OwnedRoomId, OwnedUserId, RoomId, UserId,
     api::client::filter::{
         EventFormat, Filter as EventFilter, FilterDefinition, LazyLoadOptions, RoomEventFilter,
         UrlFilter,
@@ -40,6 +40,8 @@ pub struct Filter {
     pub room_account_data: Events,
     /// Global account data.
     pub account_data: Events,
+    /// Who is there.
+    pub presence: Events,
     /// Whether member events are left out of the state but for those of the timeline's senders.
     pub lazy_load_members: bool,
     /// Whether they are repeated even though the client has them.
@@ -88,6 +90,7 @@ impl Filter {
             ephemeral: Events::of_rooms(room.ephemeral),
             room_account_data: Events::of_rooms(room.account_data),
             account_data: Events::of_users(definition.account_data),
+            presence: Events::of_users(definition.presence),
             lazy_load_members: lazy_load_members || lazy_timeline,
             redundant_members,
             event_fields: definition.event_fields.map(|fields| {
@@ -210,16 +213,26 @@ impl Events {
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
+    /// How many events are wanted, if the filter says so.
+    pub fn own_limit(&self) -> Option<usize> {
+        self.limit.and_then(|limit| usize::try_from(limit).ok())
+    }
+
+    /// Whether events of this sender are wanted.
+    pub fn wants_sender(&self, user_id: &UserId) -> bool {
+        !self.not_senders.iter().any(|sender| sender == user_id)
+            && self
+                .senders
+                .as_ref()
+                .is_none_or(|senders| senders.iter().any(|sender| sender == user_id))
+    }
+
     /// Whether an event of a room is wanted.
     pub fn wants(&self, room_id: &RoomId, pdu: &Pdu) -> bool {
         self.everything
             || (self.wants_room(room_id)
                 && self.wants_type(&pdu.event_type().to_string())
-                && !self.not_senders.iter().any(|sender| sender == pdu.sender())
-                && self
-                    .senders
-                    .as_ref()
-                    .is_none_or(|senders| senders.iter().any(|sender| sender == pdu.sender()))
+                && self.wants_sender(pdu.sender())
                 && self.with_url.is_none_or(|wanted| wanted == has_url(pdu)))
     }
 

@@ -3,14 +3,16 @@
 //! A sync registers with the user's waiter, looks at what the user missed ([`missed`]), from memory
 //! where the token lies in the window and from the database where it is older, and works out the
 //! sections of the answer ([`section`]). If there is nothing it waits: for a commit that touches
-//! one of the user's rooms, for typing, for the end of its time or of the process.
+//! one of the user's rooms, for typing, for somebody who comes or goes, for the end of its time or of the process.
 //!
 //! Client-server API v1.19, "Syncing".
 
 mod answer;
+mod devices;
 mod entries;
 mod filter;
 mod missed;
+mod presence;
 mod receipts;
 mod section;
 pub mod sliding;
@@ -34,13 +36,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     filter::{Events, Filter},
+    presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
     token::{InvalidToken, SyncToken},
 };
 use crate::{
     clock::SharedClock,
+    keys::{self, Keys},
     random::Random,
     rooms::{self, Actor, Rooms},
-    store::{DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, filters},
+    store::{DeviceNid, RoomNid, Store, StoreError, UserNid, filters},
 };
 
 /// The longest that a sync waits.
@@ -64,6 +68,9 @@ pub enum Error {
     /// A room could not be read.
     #[error(transparent)]
     Rooms(#[from] rooms::Error),
+    /// Keys or messages of devices could not be read.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,6 +100,8 @@ pub struct Sync(Arc<Inner>);
 struct Inner {
     store: Store,
     rooms: Rooms,
+    keys: Keys,
+    presence: Presence,
     filters: Cache<(UserNid, i64), Arc<Filter>>,
     /// The members that each connection has been told of, for lazy loading.
     told: Cache<ToldKey, Arc<Mutex<Told>>>,
@@ -150,6 +159,8 @@ impl Sync {
     pub fn new(
         store: Store,
         rooms: Rooms,
+        keys: Keys,
+        presence: Presence,
         stop: CancellationToken,
         observer: Option<Arc<dyn SyncObserver>>,
         clock: SharedClock,
@@ -161,6 +172,8 @@ impl Sync {
             snapshots: sliding::memory(),
             store,
             rooms,
+            keys,
+            presence,
             filters: Cache::new(10_000),
             told: Cache::builder()
                 .max_capacity(20_000)
@@ -169,6 +182,11 @@ impl Sync {
             stop,
             observer,
         }))
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> &Presence {
+        &self.0.presence
     }
 
     /// The filter of a request: given in full, or by the id of a stored one.
@@ -213,6 +231,7 @@ impl Sync {
         }
         let may_wait = request.since.is_some() && !request.full_state;
         let deadline = may_wait.then(|| Instant::now() + request.timeout.min(MAX_TIMEOUT));
+        let _looking = may_wait.then(|| self.0.presence.look(user, &request.filter));
         self.when_there_is_news(user, deadline, || self.look(&request))
             .await
     }
@@ -283,9 +302,4 @@ impl Request {
 struct Answer {
     text: String,
     is_empty: bool,
-}
-
-/// The end of the stream as a token.
-fn token(position: StreamPosition, typing: i64) -> SyncToken {
-    SyncToken { position, typing }
 }

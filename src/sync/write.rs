@@ -8,12 +8,12 @@ use ruma::{
 };
 
 use super::{
-    Answer, Error, Request, Sync, SyncToken, ToldKey,
+    Answer, Error, Request, Sync, ToldKey,
     answer::{Json, plain_event},
     missed::{JoinedNews, Missed},
     section::Section,
     state::is_whole,
-    token,
+    token::SyncToken,
 };
 use crate::{
     event::{
@@ -64,12 +64,25 @@ impl Sync {
         let joined = self.joined_sections(request, &missed.joined).await?;
         let left = self.left_sections(request, &missed.left).await?;
         let ids = self.ids_of_quiet_rooms(&missed, &typing).await?;
+        let devices = self.device_parts(request, missed.now).await?;
 
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
         json.key("next_batch");
-        json.string(&token(missed.now, typing.newest).to_string());
-        let mut told = Self::write_account_data(request, &mut json, &missed);
+        let presence = self.0.presence.section(request, &missed.rooms);
+        let token = SyncToken {
+            position: missed.now,
+            typing: typing.newest,
+            presence: presence.newest,
+            to_device: devices.until(),
+        };
+        json.string(&token.to_string());
+        let mut told = devices.write(&mut json);
+        told |= Self::write_account_data(request, &mut json, &missed);
+        if !presence.events.is_empty() {
+            json.events("presence", &presence.events);
+            told = true;
+        }
         told |= Self::write_rooms(
             request,
             &mut json,

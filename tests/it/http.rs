@@ -181,6 +181,7 @@ async fn site(options: Options) -> Site {
     let state = AppState::new(Services {
         accounts: service.accounts.clone(),
         rooms: service.rooms(),
+        keys: service.keys(),
         sync: service.sync(),
         audit: Audit::off(service.clock.clone()),
         identity: service.identity(),

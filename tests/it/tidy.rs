@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["audit", "cluster", "mail", "pages"],
     &["rooms"],
-    &["accounts"],
+    &["accounts", "keys"],
     &["identity", "notices", "sync"],
     &["http"],
     &["app"],

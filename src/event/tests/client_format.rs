@@ -147,6 +147,7 @@ fn splices_give_the_same_as_writing_anew() {
                             transaction_id,
                             membership,
                             age: None,
+                            delay_id: None,
                         };
                         let spliced = personalize(&client_text(pdu, &base, false), &personal);
                         let anew = Unsigned {

@@ -2,20 +2,32 @@
 //!
 //! Specification v1.19, client-server API, "Account registration and management".
 
-use axum::{Router, extract::State};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    response::Response,
+    routing::post,
+};
+use http::StatusCode;
 use ruma::{
     MilliSecondsSinceUnixEpoch, UInt,
     api::client::account::{
         ThirdPartyIdRemovalStatus, add_3pid, bind_3pid, change_password, deactivate, delete_3pid,
-        get_3pids, request_3pid_management_token_via_email, unbind_3pid, whoami,
+        get_3pids, request_3pid_management_token_via_email,
+        request_3pid_management_token_via_msisdn, request_password_change_token_via_msisdn,
+        request_registration_token_via_msisdn, unbind_3pid, whoami,
     },
+    api::{client::uiaa::AuthData, error::ErrorCode},
     thirdparty::{Medium, ThirdPartyIdentifier, ThirdPartyIdentifierInit},
 };
+use serde::Deserialize;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::raw;
 use crate::{
-    accounts::{Accounts, AddressAdd, EmailTokenRequest, PasswordChange},
-    http::{ApiError, AppState, RouterExt as _, Ruma},
+    accounts::{Accounts, AddressAdd, EmailTokenRequest, PasswordChange, Reach},
+    http::{ApiError, AppState, RouterExt as _, Ruma, peer::ClientAddress, plain::Plain},
     store::threepids::Threepid,
 };
 
@@ -25,8 +37,13 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint(whoami)
         .endpoint(change_password)
         .endpoint(deactivate)
-        .endpoint(threepids)
+        .endpoint_raw(&[], threepids)
         .endpoint(request_address_token)
+        .endpoint(request_phone_token)
+        .endpoint(request_phone_token_to_register)
+        .endpoint(request_phone_token_for_password)
+        .route("/_matrix/client/r0/account/3pid", post(add_or_bind))
+        .route("/_matrix/client/v3/account/3pid", post(add_or_bind))
         .endpoint(add_threepid)
         .endpoint(delete_threepid)
         .endpoint(bind_threepid)
@@ -86,10 +103,11 @@ async fn deactivate(
 async fn threepids(
     State(accounts): State<Accounts>,
     request: Ruma<get_3pids::v3::Request>,
-) -> Result<get_3pids::v3::Response, ApiError> {
+) -> Result<Response, ApiError> {
     let threepids = accounts.threepids(&request.sender).await?;
-    let threepids = threepids.into_iter().map(threepid).collect();
-    Ok(get_3pids::v3::Response::new(threepids))
+    let threepids: Vec<_> = threepids.into_iter().map(threepid).collect();
+    // Clients take the list for granted, and ruma leaves out an empty one.
+    Ok(raw::json(json!({ "threepids": threepids }).to_string()))
 }
 
 /// `POST /_matrix/client/v3/account/3pid/email/requestToken`.
@@ -127,6 +145,76 @@ async fn add_threepid(
     };
     accounts.add_threepid(&request.sender, add).await?;
     Ok(add_3pid::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/account/3pid`, which older clients use to add an address. It asks for
+/// the same proof as `add`: what it asked for in former versions of the specification, a session
+/// alone, let whoever finds one take the account over.
+async fn add_or_bind(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(alias = "threePidCreds")]
+        three_pid_creds: Credentials,
+        auth: Option<AuthData>,
+    }
+    #[derive(Deserialize)]
+    struct Credentials {
+        sid: String,
+        client_secret: String,
+    }
+    let client = ClientAddress::of(request.extensions());
+    let request = Plain::read(&state, request, Reach::Private).await?;
+    let body = serde_json::from_value(Value::Object(request.body));
+    let body: Body = body.map_err(|error| ApiError::bad_json(format!("Bad JSON: {error}")))?;
+    let add = AddressAdd {
+        sid: body.three_pid_creds.sid,
+        client_secret: body.three_pid_creds.client_secret,
+        auth: body.auth,
+        client: Some(client),
+    };
+    state.accounts.add_threepid(&request.sender, add).await?;
+    Ok(Json(json!({})))
+}
+
+/// `POST /_matrix/client/v3/account/3pid/msisdn/requestToken`: accounts here have no phone numbers.
+async fn request_phone_token(
+    State(accounts): State<Accounts>,
+    _: Ruma<request_3pid_management_token_via_msisdn::v3::Request>,
+) -> Result<request_3pid_management_token_via_msisdn::v3::Response, ApiError> {
+    accounts.may_change_addresses()?;
+    Err(ApiError::new(
+        StatusCode::BAD_REQUEST,
+        ErrorCode::ThreepidMediumNotSupported,
+        "Accounts of this server have no phone numbers",
+    ))
+}
+
+/// `POST /_matrix/client/v3/register/msisdn/requestToken`.
+async fn request_phone_token_to_register(
+    State(_): State<Accounts>,
+    _: Ruma<request_registration_token_via_msisdn::v3::Request>,
+) -> Result<request_registration_token_via_msisdn::v3::Response, ApiError> {
+    Err(no_phone_numbers())
+}
+
+/// `POST /_matrix/client/v3/account/password/msisdn/requestToken`.
+async fn request_phone_token_for_password(
+    State(_): State<Accounts>,
+    _: Ruma<request_password_change_token_via_msisdn::v3::Request>,
+) -> Result<request_password_change_token_via_msisdn::v3::Response, ApiError> {
+    Err(no_phone_numbers())
+}
+
+/// What the specification has where phone numbers are not taken.
+fn no_phone_numbers() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        ErrorCode::ThreepidDenied,
+        "Accounts of this server have no phone numbers",
+    )
 }
 
 /// `POST /_matrix/client/v3/account/3pid/delete`.

@@ -8,9 +8,16 @@ use axum::{
     extract::{Request, State},
     routing::post,
 };
-use ruma::api::client::admin::{is_user_locked, is_user_suspended, lock_user, suspend_user};
+use ruma::api::client::admin::{
+    get_user_info::{
+        self,
+        v3::{ConnectionInfo, DeviceInfo, SessionInfo},
+    },
+    is_user_locked, is_user_suspended, lock_user, suspend_user,
+};
 use serde_json::{Value, json};
 
+use super::account::timestamp;
 use crate::{
     accounts::{Accounts, Hold},
     http::{
@@ -22,6 +29,7 @@ use crate::{
 /// Every endpoint of this file.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
+        .endpoint(whois)
         .endpoint(is_locked)
         .endpoint(lock)
         .endpoint(is_suspended)
@@ -35,6 +43,31 @@ pub(super) fn routes() -> Router<AppState> {
             "/api/admin/v1/users/{user_id}/kill-sessions",
             post(kill_sessions),
         )
+}
+
+/// `GET /_matrix/client/v3/admin/whois/{userId}`: one connection for each device, the last that was
+/// seen.
+async fn whois(
+    State(accounts): State<Accounts>,
+    request: Ruma<get_user_info::v3::Request>,
+) -> Result<get_user_info::v3::Response, ApiError> {
+    let user_id = request.body.user_id;
+    let devices = accounts.whois(&request.sender, &user_id).await?;
+    let mut response = get_user_info::v3::Response::new();
+    response.user_id = Some(user_id);
+    for device in devices {
+        let mut connection = ConnectionInfo::new();
+        connection.ip = device.last_seen_ip;
+        connection.last_seen = device.last_seen_ms.map(timestamp);
+        connection.user_agent = device.last_seen_user_agent;
+        let mut session = SessionInfo::new();
+        session.connections = vec![connection];
+        let mut info = DeviceInfo::new();
+        info.sessions = vec![session];
+        let device_id = device.device_id.to_string();
+        response.devices.insert(device_id, info);
+    }
+    Ok(response)
 }
 
 /// `GET /_matrix/client/v1/admin/lock/{userId}`.

@@ -34,6 +34,11 @@ pub struct CapabilitySettings {
     pub change_3pid: bool,
     /// Whether users may set other fields of their profile.
     pub profile_fields: bool,
+    /// Whether users may let another client log in with a token.
+    pub get_login_token: bool,
+    /// How much later events may be sent, in milliseconds, and how many at once; `None`: not at
+    /// all.
+    pub delayed_events: Option<(u64, u32)>,
     /// The version of new rooms.
     pub default_room_version: RoomVersionId,
     /// The versions of rooms that can be made and joined.
@@ -49,6 +54,8 @@ impl Default for CapabilitySettings {
             set_avatar_url: true,
             change_3pid: true,
             profile_fields: false,
+            get_login_token: false,
+            delayed_events: None,
             default_room_version: V12,
             room_versions: vec![V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12],
         }
@@ -88,9 +95,13 @@ fn document(settings: &CapabilitySettings) -> Bytes {
         "m.set_displayname": enabled(settings.set_displayname),
         "m.set_avatar_url": enabled(settings.set_avatar_url),
         "m.3pid_changes": enabled(settings.change_3pid),
-        "m.get_login_token": enabled(false),
+        "m.get_login_token": enabled(settings.get_login_token),
     });
     capabilities["m.profile_fields"] = profile_fields(settings);
+    if let Some((max_delay, max_scheduled)) = settings.delayed_events {
+        capabilities["org.matrix.msc4140.delayed_events"] =
+            json!({ "max_delay_ms": max_delay, "max_scheduled": max_scheduled });
+    }
     json!({ "capabilities": capabilities }).to_string().into()
 }
 

@@ -4,13 +4,18 @@
 mod account;
 mod account_data;
 mod admin;
+mod backup;
 pub(super) mod capabilities;
+mod dehydrated_device;
+mod delayed_event;
 mod device;
 mod directory;
 mod filter;
 mod identity;
+mod keys;
 mod membership;
 mod message;
+mod presence;
 mod profile;
 mod push_rule;
 mod raw;
@@ -19,9 +24,11 @@ mod register;
 mod room;
 mod session;
 mod sliding_sync;
+mod space;
 mod state;
 mod sync;
 mod tag;
+mod to_device;
 mod typing;
 mod user_directory;
 mod users_info;
@@ -36,26 +43,33 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
     Router::new()
         .merge(sync::routes())
         .merge(sliding_sync::routes())
-        .merge(versions::routes())
+        .merge(versions::routes(state))
         .merge(session::routes())
         .merge(register::routes())
         .merge(account::routes())
         .merge(users_info::routes())
         .merge(admin::routes())
+        .merge(delayed_event::routes())
         .merge(device::routes())
         .merge(profile::routes(state))
         .merge(room::routes())
         .merge(membership::routes())
         .merge(directory::routes())
+        .merge(space::routes())
         .merge(user_directory::routes())
         .merge(message::routes())
         .merge(state::routes())
         .merge(receipt::routes())
         .merge(typing::routes())
+        .merge(presence::routes())
         .merge(account_data::routes())
         .merge(tag::routes())
         .merge(filter::routes())
         .merge(identity::routes())
         .merge(push_rule::routes())
+        .merge(keys::routes())
+        .merge(to_device::routes())
+        .merge(backup::routes())
+        .merge(dehydrated_device::routes())
         .endpoint_raw(&[], capabilities::get_capabilities)
 }

@@ -2,6 +2,8 @@
 //!
 //! Specification v1.19, client-server API, "Profiles".
 
+use std::collections::BTreeMap;
+
 use axum::{
     Router,
     extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
@@ -10,11 +12,16 @@ use axum::{
 };
 use http::Method;
 use ruma::{
-    api::client::profile::{
-        delete_profile_field, get_profile, get_profile_field, set_profile_field,
+    api::{
+        IncomingRequest, Metadata,
+        client::profile::{
+            delete_profile_field, get_profile, get_profile_field, set_profile_field,
+        },
+        error::DeserializationError,
     },
     profile::{ProfileFieldName, ProfileFieldValue},
 };
+use serde::de::{self, IgnoredAny, value};
 
 use crate::{
     accounts::{Accounts, ProfileChange, Reach},
@@ -92,12 +99,43 @@ async fn get_field(
     Ok(response)
 }
 
+/// A request to set a field; ruma's own type takes a body without the field for broken JSON.
+struct SetRequest(set_profile_field::v3::Request);
+
+impl Metadata for SetRequest {
+    const METHOD: Method = set_profile_field::v3::Request::METHOD;
+    const RATE_LIMITED: bool = set_profile_field::v3::Request::RATE_LIMITED;
+    type Authentication = <set_profile_field::v3::Request as Metadata>::Authentication;
+    type PathBuilder = <set_profile_field::v3::Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = set_profile_field::v3::Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for SetRequest {
+    type EndpointError = <set_profile_field::v3::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = set_profile_field::v3::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(request.body())?;
+        if let [_user_id, name] = path
+            && !fields.contains_key(*name)
+        {
+            let message = format!("missing field `{name}`");
+            return Err(<value::Error as de::Error>::custom(message).into());
+        }
+        let request = set_profile_field::v3::Request::try_from_http_request_inner(request, path)?;
+        Ok(Self(request))
+    }
+}
+
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`.
 async fn set_field(
     State(state): State<AppState>,
-    request: Ruma<set_profile_field::v3::Request>,
+    request: Ruma<SetRequest>,
 ) -> Result<set_profile_field::v3::Response, ApiError> {
-    let body = request.body;
+    let SetRequest(body) = request.body;
     let change = state
         .accounts
         .set_profile_field(&request.sender, &body.user_id, &body.value)

@@ -3,9 +3,9 @@
 //! Specification v1.19, client-server API, "Creation", "Sending events to a room", "Redactions" and
 //! "Room Upgrades".
 
-use axum::{Router, extract::State};
+use axum::{Router, extract::State, response::Response};
 use ruma::{
-    UserId,
+    EventId, UserId,
     api::{
         IncomingRequest, Metadata,
         client::{
@@ -20,11 +20,15 @@ use ruma::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
+use super::{
+    delayed_event::{self, Delayable},
+    raw,
+};
 use crate::{
     accounts::Error,
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
-    rooms::{Actor, Says},
+    rooms::{Actor, Delayed, Says},
 };
 
 /// The paths of state events whose state key is empty and left out.
@@ -39,8 +43,8 @@ const WITHOUT_STATE_KEY: &[&str] = &[
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .endpoint(create)
-        .endpoint(send_message)
-        .endpoint_also(WITHOUT_STATE_KEY, send_state)
+        .endpoint_raw(&[], send_message)
+        .endpoint_raw(WITHOUT_STATE_KEY, send_state)
         .endpoint(redact)
         .endpoint(upgrade)
 }
@@ -108,40 +112,63 @@ async fn create(
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`.
 async fn send_message(
     State(state): State<AppState>,
-    request: Ruma<send_message_event::v3::Request>,
-) -> Result<send_message_event::v3::Response, ApiError> {
+    request: Ruma<Delayable<send_message_event::v3::Request>>,
+) -> Result<Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
-    let body = request.body;
+    let Delayable { body, delay } = request.body;
     let event_type = TimelineEventType::from(body.event_type);
     let content = body.body.json();
+    if let Some(delay) = delay {
+        let event = Delayed {
+            room_id: &body.room_id,
+            event_type: &event_type,
+            state_key: None,
+            content,
+            delay,
+            transaction_id: Some(&body.txn_id),
+        };
+        return delayed_event::answer(&state, &actor, &event).await;
+    }
     let event_id = state
         .rooms
         .send_message(&actor, &body.room_id, event_type, content, &body.txn_id)
         .await?;
-    Ok(send_message_event::v3::Response::new(event_id))
+    state.sync.presence().act(&actor);
+    Ok(sent(&event_id))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`.
 async fn send_state(
     State(state): State<AppState>,
-    request: Ruma<send_state_event::v3::Request>,
-) -> Result<send_state_event::v3::Response, ApiError> {
+    request: Ruma<Delayable<send_state_event::v3::Request>>,
+) -> Result<Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
-    let body = request.body;
+    let Delayable { body, delay } = request.body;
     let (event_type, state_key) = (&body.event_type, &body.state_key);
+    let content = body.body.json();
+    if let Some(delay) = delay {
+        let event = Delayed {
+            room_id: &body.room_id,
+            event_type: &TimelineEventType::from(event_type.to_string()),
+            state_key: Some(state_key),
+            content,
+            delay,
+            transaction_id: None,
+        };
+        return delayed_event::answer(&state, &actor, &event).await;
+    }
     let event_id = state
         .rooms
-        .send_state(
-            &actor,
-            &body.room_id,
-            event_type,
-            state_key,
-            body.body.json(),
-        )
+        .send_state(&actor, &body.room_id, event_type, state_key, content)
         .await?;
-    Ok(send_state_event::v3::Response::new(event_id))
+    Ok(sent(&event_id))
+}
+
+/// The id of an event that was sent; it has no letter that JSON would write in another way.
+fn sent(event_id: &EventId) -> Response {
+    raw::json(format!("{{\"event_id\":\"{event_id}\"}}"))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`.

@@ -4,9 +4,10 @@
 
 use axum::{Router, extract::State};
 use ruma::api::client::session::{
+    get_login_token,
     get_login_types::{
         self,
-        v3::{LoginType, PasswordLoginType},
+        v3::{LoginType, PasswordLoginType, TokenLoginType},
     },
     login::{self, v3::LoginInfo},
     logout, logout_all, refresh_token,
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .endpoint(login_types)
         .endpoint(login)
+        .endpoint(login_token)
         .endpoint(logout)
         .endpoint(logout_all)
         .endpoint(refresh)
@@ -34,9 +36,37 @@ async fn login_types(
     _: Ruma<get_login_types::v3::Request>,
 ) -> Result<get_login_types::v3::Response, ApiError> {
     let password = LoginType::Password(PasswordLoginType::new());
-    let flows = accounts.offers_password_login().then_some(password);
+    let mut token = TokenLoginType::new();
+    token.get_login_token = true;
+    let flows = [
+        accounts.offers_password_login().then_some(password),
+        accounts
+            .offers_login_tokens()
+            .then_some(LoginType::Token(token)),
+    ];
     Ok(get_login_types::v3::Response::new(
-        flows.into_iter().collect(),
+        flows.into_iter().flatten().collect(),
+    ))
+}
+
+/// `POST /_matrix/client/v1/login/get_token`.
+async fn login_token(
+    State(state): State<AppState>,
+    request: Ruma<get_login_token::v1::Request>,
+) -> Result<get_login_token::v1::Response, ApiError> {
+    let Ruma {
+        sender,
+        body,
+        client,
+    } = request;
+    state.limits.check_user(Kind::Login, sender.user())?;
+    let token = state
+        .accounts
+        .login_token(&sender, body.auth.as_ref(), Some(client.address))
+        .await?;
+    Ok(get_login_token::v1::Response::new(
+        token.expires_in,
+        token.token.to_string(),
     ))
 }
 
@@ -48,22 +78,29 @@ async fn login(
     let client = request.client.address;
     state.limits.check_address(Kind::Login, client)?;
     let body = request.body;
-    let LoginInfo::Password(password) = body.login_info else {
-        return Err(Error::UnknownLoginType.into());
+    let session = NewSession {
+        device_id: body.device_id,
+        device_name: body.initial_device_display_name,
+        refresh_token: body.refresh_token,
     };
-    let session = state
-        .accounts
-        .login(PasswordLogin {
-            identifier: identifier(&password)?,
-            password: Zeroizing::new(password.password),
-            session: NewSession {
-                device_id: body.device_id,
-                device_name: body.initial_device_display_name,
-                refresh_token: body.refresh_token,
-            },
-            client: Some(client),
-        })
-        .await?;
+    let client = Some(client);
+    let accounts = &state.accounts;
+    let session = match body.login_info {
+        LoginInfo::Password(password) => {
+            let login = PasswordLogin {
+                identifier: identifier(&password)?,
+                password: Zeroizing::new(password.password),
+                session,
+                client,
+            };
+            accounts.login(login).await?
+        }
+        LoginInfo::Token(token) => {
+            let token = Zeroizing::new(token.token);
+            accounts.login_with_token(&token, session, client).await?
+        }
+        _ => return Err(Error::UnknownLoginType.into()),
+    };
     let access_token = session.access_token.to_string();
     let mut response = login::v3::Response::new(session.user_id, access_token, session.device_id);
     response.refresh_token = session.refresh_token.map(|token| token.to_string());

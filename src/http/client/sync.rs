@@ -44,7 +44,13 @@ async fn sync(
         state_after: body.use_state_after,
         timeout,
     };
-    let answer = async move { service.sync(request).await };
+    let presence = state.sync.presence();
+    let syncing = presence.begin_sync(&request.actor, body.set_presence);
+    let answer = async move {
+        let answer = service.sync(request).await;
+        drop(syncing);
+        answer
+    };
     let text = if waits {
         while_allowed(&state, &sender, Box::pin(answer)).await?
     } else {

@@ -24,9 +24,11 @@ const VERSIONS: &[&str] = &[
 /// The unstable features that are there.
 const UNSTABLE_FEATURES: &[&str] = &["org.matrix.simplified_msc3575"];
 
-pub(super) fn routes() -> Router<AppState> {
+pub(super) fn routes(state: &AppState) -> Router<AppState> {
+    let delays = state.rooms.delayed_limits().max_scheduled > 0;
     let features = UNSTABLE_FEATURES
         .iter()
+        .chain(delays.then_some(&"org.matrix.msc4140"))
         .map(|feature| ((*feature).to_owned(), true.into()));
     let features: serde_json::Map<_, _> = features.collect();
     let document = json!({ "versions": VERSIONS, "unstable_features": features });

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod identity;
+mod keys;
 mod notices;
 mod rooms;
 mod store;

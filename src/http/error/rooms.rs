@@ -47,6 +47,18 @@ impl From<Error> for ApiError {
             ),
             Error::AliasTaken => Self::new(StatusCode::BAD_REQUEST, ErrorCode::RoomInUse, message),
             Error::BadAlias(_) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadAlias, message),
+            Error::DelayTooLong(most) => {
+                let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+                Self::forbidden(message)
+                    .with("org.matrix.msc4140.errcode", "M_MAX_DELAY_EXCEEDED")
+                    .with("org.matrix.msc4140.max_delay", most)
+            }
+            Error::TooManyDelayed { retry_after } => Self::limit_exceeded(retry_after).with(
+                "org.matrix.msc4140.errcode",
+                "M_MAX_DELAYED_EVENTS_EXCEEDED",
+            ),
+            Error::DelayedDone => Self::new(StatusCode::CONFLICT, ErrorCode::Unknown, message),
+            Error::HeldBack => Self::new(StatusCode::FORBIDDEN, ErrorCode::UserSuspended, message),
             Error::Busy => Self::unavailable(),
             Error::Store(error) => error.into(),
         }

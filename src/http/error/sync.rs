@@ -17,6 +17,7 @@ impl From<Error> for ApiError {
             Error::Invalid(message) => Self::invalid_param(message),
             Error::InvalidToken(_) => Self::invalid_param("Not a sync token"),
             Error::Rooms(error) => error.into(),
+            Error::Keys(error) => error.into(),
             Error::Store(error) => error.into(),
         }
     }

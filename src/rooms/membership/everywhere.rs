@@ -95,6 +95,8 @@ impl Rooms {
         rooms.truncate(limit);
         let next = rooms.last().copied().filter(|_| has_more);
         let ids = self.0.store.room_ids(&rooms).await?;
+        // Read together, and not each when its turn comes.
+        self.0.store.load_rooms(&rooms).await?;
         Ok((ids.into_values().collect(), next))
     }
 }
@@ -131,7 +133,10 @@ fn plan_profile(room: &Room, actor: &Actor, shown: &Shown) -> Result<Vec<Planned
         return Ok(Vec::new());
     }
     let content = MemberContent::showing(MembershipState::Join, shown);
-    Ok(vec![Planned::by(actor, content.draft(&actor.user_id)?)])
+    // Whether the name may be shown was decided when it was set, and who is in a room may stay
+    // there (MR-04).
+    let planned = Planned::by(actor, content.draft(&actor.user_id)?);
+    Ok(vec![planned.decided()])
 }
 
 /// The power levels without the one of a user who leaves for good. None where the user has no

@@ -57,7 +57,7 @@ impl Rooms {
     ///
     /// # Errors
     /// As [`Self::join`].
-    pub(super) async fn named_room(
+    pub(in crate::rooms) async fn named_room(
         &self,
         room: &RoomOrAliasId,
     ) -> Result<(OwnedRoomId, Arc<LiveRoom>), Error> {
@@ -139,7 +139,8 @@ impl Rooms {
     }
 }
 
-fn allow_rules(room: &Room) -> impl Iterator<Item = &OwnedRoomId> {
+/// The rooms whose members may join a restricted room.
+pub(in crate::rooms) fn allow_rules(room: &Room) -> impl Iterator<Item = &OwnedRoomId> {
     let rules = match room.join_rule() {
         JoinRule::Restricted(rules) | JoinRule::KnockRestricted(rules) => Some(&rules.allow),
         _ => None,

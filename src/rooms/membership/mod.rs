@@ -20,6 +20,7 @@ use ruma::{
 };
 use serde::Serialize;
 
+pub(super) use self::join::allow_rules;
 pub use self::{
     everywhere::SomeRooms,
     third_party::{InvitingRoom, ThirdPartyInvite},
@@ -84,7 +85,7 @@ impl<'a> MemberContent<'a> {
 
 impl Rooms {
     /// The rooms in which a user has one of these memberships.
-    async fn rooms_with(
+    pub(super) async fn rooms_with(
         &self,
         user: UserNid,
         memberships: &[Membership],

@@ -1,10 +1,10 @@
 //! The tokens with which clients name a point of a room's line.
 //!
 //! `t17` is the point after the event at room position 17: backward from there come 17, 16, …, and
-//! forward 18, 19, …; `t0` is before the first event. `s42` and `s42_1700000000000` are tokens of
-//! a sync, that is a point of the stream, with the time of the newest typing notice, and
-//! `p7_42_1700000000000` is a position of sliding sync: they stand for the point after the room's
-//! newest event at or before it.
+//! forward 18, 19, …; `t0` is before the first event. `s42`, `s42_1700000000000` and
+//! `s42_1700000000000_1700000000000` are tokens of a sync, that is a point of the stream, with the
+//! times of the newest typing notice and presence, and `p7_42_1700000000000` is a position of
+//! sliding sync: they stand for the point after the room's newest event at or before it.
 
 use std::str::FromStr;
 
@@ -43,8 +43,10 @@ impl FromStr for Token {
             };
         }
         let sync = text.strip_prefix('s').ok_or(NoToken)?;
-        let (position, typing) = sync.split_once('_').unwrap_or((sync, "0"));
+        let (position, rest) = sync.split_once('_').unwrap_or((sync, "0"));
+        let (typing, presence) = rest.split_once('_').unwrap_or((rest, "0"));
         number(typing)?;
+        number(presence)?;
         Ok(Self::Stream(StreamPosition(number(position)?)))
     }
 }

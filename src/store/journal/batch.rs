@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Committed, RoomWrite, Write};
+use super::{Committed, RoomWrite, SendWrite, Write};
 use crate::store::{
-    Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
+    DeviceNid, Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
     live::{Change, Entry, RoomHead, TimelineEvent, bump},
 };
 
@@ -16,6 +16,8 @@ pub(super) struct Batch<'a> {
     writes: &'a [Write],
     /// Rooms that another process was faster in: their writes are left out.
     lost: HashSet<RoomNid>,
+    /// The writes whose messages to devices were sent before.
+    repeated: HashSet<usize>,
 }
 
 /// A state event's place in the temporal table.
@@ -43,6 +45,7 @@ impl<'a> Batch<'a> {
         Self {
             writes,
             lost: HashSet::new(),
+            repeated: HashSet::new(),
         }
     }
 
@@ -63,6 +66,8 @@ impl<'a> Batch<'a> {
                 && write.account_data.is_empty()
                 && write.aliases.is_empty()
                 && write.publish.is_none()
+                && write.device_lists.is_empty()
+                && write.to_device.is_none()
         })
     }
 
@@ -98,8 +103,38 @@ impl<'a> Batch<'a> {
         self.lost.extend(lost);
     }
 
+    /// Leaves out messages to devices whose transaction is not among the `new` ones, and what
+    /// repeats a transaction of this batch.
+    pub(super) fn keep_sends(&mut self, new: &HashSet<(DeviceNid, [u8; 16])>) {
+        let mut seen = HashSet::new();
+        for (at, write) in self.writes.iter().enumerate() {
+            let send = write.to_device.as_ref();
+            let Some(transaction) = send.and_then(|send| send.transaction.as_ref()) else {
+                continue;
+            };
+            let key = (transaction.device, transaction.key);
+            if !new.contains(&key) || !seen.insert(key) {
+                self.repeated.insert(at);
+            }
+        }
+    }
+
     fn kept(&self) -> impl Iterator<Item = &'a Write> {
-        self.writes.iter().filter(|write| !self.is_lost(write))
+        let writes = self.writes.iter().enumerate();
+        writes
+            .filter(|(at, write)| !self.is_lost(write) && !self.repeated.contains(at))
+            .map(|(_, write)| write)
+    }
+
+    /// The messages to devices.
+    pub(super) fn sends(&self) -> impl Iterator<Item = &'a SendWrite> {
+        self.kept().filter_map(|write| write.to_device.as_ref())
+    }
+
+    /// Whether there is anything that is written once the positions are known.
+    pub(super) fn concerns_devices(&self) -> bool {
+        self.kept()
+            .any(|write| write.to_device.is_some() || !write.device_lists.is_empty())
     }
 
     fn is_lost(&self, write: &Write) -> bool {
@@ -228,6 +263,25 @@ impl<'a> Batch<'a> {
                 event_type: data.event_type.as_str().into(),
                 content: Arc::from(data.content.clone()),
             }));
+            changes.extend(write.device_lists.iter().map(|list| Change::DeviceList {
+                user: list.user,
+                viewer: list.viewer,
+                rooms: Arc::clone(&list.rooms),
+            }));
+            let recipients = write.to_device.iter().flat_map(|send| &send.recipients);
+            changes.extend(recipients.map(|to| Change::ToDevice {
+                user: to.user,
+                devices: to.messages.iter().map(|(device, _)| *device).collect(),
+            }));
+            changes.extend(
+                write
+                    .one_time_keys
+                    .iter()
+                    .map(|(user, devices)| Change::OneTimeKeys {
+                        user: *user,
+                        devices: Arc::clone(devices),
+                    }),
+            );
         }
         changes
     }

@@ -1,5 +1,5 @@
 //! The statements of a commit for what stands beside events and state: the directory, receipts,
-//! account data and aliases, redactions and mentions.
+//! account data, aliases, redactions and mentions.
 
 use std::collections::BTreeMap;
 

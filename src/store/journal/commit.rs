@@ -15,6 +15,7 @@ use super::{
         insert_aliases, insert_highlights, update_redacted, upsert_account_data, upsert_receipts,
         upsert_summaries,
     },
+    devices::{delete_work, insert_at_positions, insert_transactions},
     third_party::write_invitations,
 };
 use crate::store::{
@@ -48,11 +49,14 @@ pub(super) async fn commit(
     upsert_account_data(&mut tx, batch).await?;
     insert_aliases(&mut tx, batch).await?;
     write_invitations(&mut tx, batch).await?;
+    insert_transactions(&mut tx, batch).await?;
+    delete_work(&mut tx, batch).await?;
     let expected: Vec<_> = expected
         .into_iter()
         .filter(|(room, _)| won.contains(room))
         .collect();
     let (last, _) = append(&mut tx, batch, &expected).await?;
+    insert_at_positions(&mut tx, batch, last).await?;
     tx.commit().await?;
     Ok(last)
 }
@@ -310,7 +314,7 @@ impl Entries {
             entries.kinds.push(row.kind);
             entries.guards.push(match &change {
                 Change::Event(event) => Some(event.room.0),
-                Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => None,
+                _ => None,
             });
             entries.rooms.push(row.room.map(|room| room.0));
             entries

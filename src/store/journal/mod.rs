@@ -12,6 +12,7 @@
 mod batch;
 mod beside;
 mod commit;
+mod devices;
 mod third_party;
 mod write;
 
@@ -23,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::batch::Batch;
 pub use self::write::{
-    AccountDataWrite, Committed, NewRoom, ReceiptWrite, Redaction, RoomSummary, RoomWrite,
-    TransactionWrite, Write,
+    AccountDataWrite, Committed, DeviceListWrite, NewRoom, ReceiptWrite, Redaction, RoomSummary,
+    RoomWrite, SendTransaction, SendWrite, ToDeviceRecipient, TransactionWrite, Write,
 };
 use super::{PooledConn, Store, StoreError};
 

@@ -24,6 +24,52 @@ pub struct Write {
     pub aliases: Vec<(OwnedRoomAliasId, RoomNid, UserNid)>,
     /// Whether the room is published in the directory from now on.
     pub publish: Option<(RoomNid, bool)>,
+    /// Device lists that have changed.
+    pub device_lists: Vec<DeviceListWrite>,
+    /// Messages to devices.
+    pub to_device: Option<SendWrite>,
+    /// Devices of which one-time keys or fallback keys came or went.
+    pub one_time_keys: Vec<(UserNid, Arc<[DeviceNid]>)>,
+}
+
+/// A user's devices or their keys have changed.
+#[derive(Clone, Debug)]
+pub struct DeviceListWrite {
+    /// Whose.
+    pub user: UserNid,
+    /// The one user who is told; otherwise everybody who shares a room.
+    pub viewer: Option<UserNid>,
+    /// The rooms in which the user is joined.
+    pub rooms: Arc<[RoomNid]>,
+}
+
+/// Messages to devices, sent by one request.
+#[derive(Clone, Debug)]
+pub struct SendWrite {
+    /// The client's transaction id. A repeated one writes nothing, and is a success.
+    pub transaction: Option<SendTransaction>,
+    /// To whom.
+    pub recipients: Vec<ToDeviceRecipient>,
+}
+
+/// The transaction id of messages to devices.
+#[derive(Clone, Copy, Debug)]
+pub struct SendTransaction {
+    /// The number of the device that sends.
+    pub device: DeviceNid,
+    /// The event type and the transaction id, digested.
+    pub key: [u8; 16],
+    /// Now, in milliseconds.
+    pub at: i64,
+}
+
+/// What is sent to the devices of one user.
+#[derive(Clone, Debug)]
+pub struct ToDeviceRecipient {
+    /// The user.
+    pub user: UserNid,
+    /// What each device gets, as JSON: one message for each.
+    pub messages: Vec<(DeviceNid, Arc<str>)>,
 }
 
 /// New events on the line of a room.
@@ -149,6 +195,14 @@ impl Write {
             .map(|event| event.pdu.json().len() * 2)
             .sum::<usize>()
             + account_data.sum::<usize>()
+            + self.to_device.as_ref().map_or(0, SendWrite::weight)
+    }
+}
+
+impl SendWrite {
+    fn weight(&self) -> usize {
+        let messages = self.recipients.iter().flat_map(|to| &to.messages);
+        messages.map(|(_, json)| 64 + json.len()).sum()
     }
 }
 

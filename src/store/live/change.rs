@@ -6,7 +6,7 @@ use ruma::OwnedEventId;
 use serde_json::value::RawValue;
 
 use super::TimelineEvent;
-use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+use crate::store::{DeviceNid, Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
 
 /// A change at its place in the stream.
 #[derive(Clone, Debug)]
@@ -52,6 +52,29 @@ pub enum Change {
         /// The content.
         content: Arc<RawValue>,
     },
+    /// A user's devices or their keys changed.
+    DeviceList {
+        /// Whose.
+        user: UserNid,
+        /// The one user who is told; otherwise everybody who shares a room.
+        viewer: Option<UserNid>,
+        /// The rooms in which the user was joined about then.
+        rooms: Arc<[RoomNid]>,
+    },
+    /// There are messages for devices of a user.
+    ToDevice {
+        /// The user.
+        user: UserNid,
+        /// The devices.
+        devices: Arc<[DeviceNid]>,
+    },
+    /// One-time keys or fallback keys of a user's devices came or went.
+    OneTimeKeys {
+        /// The user.
+        user: UserNid,
+        /// The devices.
+        devices: Arc<[DeviceNid]>,
+    },
     /// A row that shows nothing: what it pointed at has been replaced, or makes no sense.
     Nothing,
 }
@@ -76,6 +99,12 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const RECEIPT: i16 = 3;
     /// Account data.
     pub(in crate::store) const ACCOUNT_DATA: i16 = 4;
+    /// A device list.
+    pub(in crate::store) const DEVICE_LIST: i16 = 5;
+    /// Messages to devices.
+    pub(in crate::store) const TO_DEVICE: i16 = 6;
+    /// One-time keys.
+    pub(in crate::store) const ONE_TIME_KEYS: i16 = 7;
 }
 
 impl Change {
@@ -84,16 +113,24 @@ impl Change {
         match self {
             Self::Event(event) => Some(event.room),
             Self::Receipt { room, .. } => Some(*room),
-            Self::AccountData { .. } | Self::Nothing => None,
+            Self::AccountData { .. }
+            | Self::DeviceList { .. }
+            | Self::ToDevice { .. }
+            | Self::OneTimeKeys { .. }
+            | Self::Nothing => None,
         }
     }
 
-    /// The user whom it is about: the target of a membership event, the owner of account data.
+    /// The user whom it is about: the target of a membership event, the owner of account data, of
+    /// a device list or of devices; for what one user alone is told, that one.
     pub fn user(&self) -> Option<UserNid> {
         match self {
             Self::Event(event) => event.member.map(|change| change.user),
             Self::Receipt { .. } | Self::Nothing => None,
-            Self::AccountData { user, .. } => Some(*user),
+            Self::AccountData { user, .. }
+            | Self::ToDevice { user, .. }
+            | Self::OneTimeKeys { user, .. } => Some(*user),
+            Self::DeviceList { user, viewer, .. } => Some(viewer.unwrap_or(*user)),
         }
     }
 
@@ -103,6 +140,10 @@ impl Change {
             Self::Event(event) => event.weight(),
             Self::Receipt { .. } | Self::Nothing => 256,
             Self::AccountData { content, .. } => 256 + content.get().len(),
+            Self::DeviceList { rooms, .. } => 256 + 8 * rooms.len(),
+            Self::ToDevice { devices, .. } | Self::OneTimeKeys { devices, .. } => {
+                256 + 8 * devices.len()
+            }
         }
     }
 
@@ -148,6 +189,18 @@ impl Change {
                 user: Some(*user),
                 detail: Some((**event_type).to_owned()),
             },
+            Self::DeviceList { user, viewer, .. } => {
+                let viewer = viewer.map(|viewer| viewer.to_string());
+                ChangeRow::of_user(kind::DEVICE_LIST, *user, viewer)
+            }
+            Self::ToDevice { user, devices } => {
+                let devices = devices_detail(devices);
+                ChangeRow::of_user(kind::TO_DEVICE, *user, Some(devices))
+            }
+            Self::OneTimeKeys { user, devices } => {
+                let devices = devices_detail(devices);
+                ChangeRow::of_user(kind::ONE_TIME_KEYS, *user, Some(devices))
+            }
             Self::Nothing => ChangeRow {
                 kind: 0,
                 room: None,
@@ -157,6 +210,32 @@ impl Change {
             },
         }
     }
+}
+
+impl ChangeRow {
+    fn of_user(kind: i16, user: UserNid, detail: Option<String>) -> Self {
+        Self {
+            kind,
+            room: None,
+            room_position: None,
+            user: Some(user),
+            detail,
+        }
+    }
+}
+
+/// How devices stand in a row.
+fn devices_detail(devices: &[DeviceNid]) -> String {
+    let numbers: Vec<_> = devices.iter().map(ToString::to_string).collect();
+    numbers.join(",")
+}
+
+/// The devices of a row.
+pub(in crate::store) fn parse_devices_detail(detail: &str) -> Arc<[DeviceNid]> {
+    let numbers = detail.split(',');
+    numbers
+        .filter_map(|number| number.parse().ok().map(DeviceNid))
+        .collect()
 }
 
 /// How a receipt's type and thread stand in a row.

@@ -15,6 +15,10 @@ use crate::{
     store::{DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, UserNid},
 };
 
+/// What the transaction ids begin with of events that were sent later (MSC4140); the rest is the
+/// secret that named the event until then. A client that makes such an id itself deceives itself.
+pub const DELAYED: &str = "\u{1f}delayed:";
+
 /// An event with its place in its room.
 #[derive(Debug)]
 pub struct TimelineEvent {
@@ -74,12 +78,15 @@ impl TimelineEvent {
     ) -> String {
         let transaction = self.transaction.as_ref();
         let own = transaction.filter(|transaction| Some(transaction.device) == device);
+        let own = own.map(|transaction| &*transaction.id);
+        let delay_id = own.and_then(|id| id.strip_prefix(DELAYED));
         client_format::personalize(
             &self.client,
             &Personal {
                 room_id,
                 age: None,
-                transaction_id: own.map(|transaction| &*transaction.id),
+                transaction_id: own.filter(|_| delay_id.is_none()),
+                delay_id,
                 membership,
             },
         )

@@ -6,6 +6,7 @@
 
 mod activity;
 mod change;
+mod devices;
 mod event;
 mod room;
 mod survey;
@@ -25,12 +26,13 @@ use tokio::sync::Notify;
 
 pub(in crate::store) use self::activity::bump;
 pub(in crate::store) use self::change::{
-    kind, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
+    kind, parse_devices_detail, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
 };
 pub use self::{
     activity::Activity,
     change::{Change, Entry},
-    event::{MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
+    devices::{DeviceNews, ListNews},
+    event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
     user::{EVERYBODY, Labels, RoomOfUser, UserRooms},
@@ -292,6 +294,27 @@ impl Live {
         }
     }
 
+    /// Wakes the syncs of those among some users who see a room, and takes them from the list.
+    pub fn wake_some(&self, room: RoomNid, users: &mut HashSet<UserNid>) {
+        let inner = self.read();
+        let Some(watchers) = inner.watchers.get(&room) else {
+            return;
+        };
+        let woken: Vec<UserNid> = if watchers.len() <= users.len() {
+            let watchers = watchers.iter().filter(|user| users.contains(*user));
+            watchers.copied().collect()
+        } else {
+            let users = users.iter().filter(|user| watchers.contains(*user));
+            users.copied().collect()
+        };
+        for user in woken {
+            users.remove(&user);
+            if let Some(online) = inner.users.get(&user) {
+                online.wake();
+            }
+        }
+    }
+
     /// Wakes all syncs, at the end of the process.
     pub fn wake_all(&self) {
         for online in self.read().users.values() {
@@ -380,7 +403,7 @@ impl Inner {
             let sender = match change {
                 Change::Event(event) => Some(event.sender),
                 Change::Receipt { user, .. } => Some(*user),
-                Change::AccountData { .. } | Change::Nothing => None,
+                _ => None,
             };
             // How far the actor has read changes; nobody else's view does.
             if let Some(online) = sender.and_then(|sender| self.users.get_mut(&sender)) {
@@ -413,6 +436,16 @@ impl Inner {
                 }
             }
             wake.insert(user);
+        }
+        if let Change::DeviceList {
+            viewer: None,
+            rooms,
+            ..
+        } = change
+        {
+            for room in rooms.iter() {
+                wake.extend(self.watchers.get(room).into_iter().flatten());
+            }
         }
         self.window.push(entry);
     }

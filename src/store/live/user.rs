@@ -198,7 +198,12 @@ impl UserRooms {
             } if *owner == user && Labels::concerns(event_type) => {
                 Arc::make_mut(&mut self.labels).apply(*room, event_type, content);
             }
-            Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => {}
+            Change::Receipt { .. }
+            | Change::AccountData { .. }
+            | Change::DeviceList { .. }
+            | Change::ToDevice { .. }
+            | Change::OneTimeKeys { .. }
+            | Change::Nothing => {}
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
     by_room: HashMap<RoomNid, VecDeque<Arc<Entry>>>,
     by_user: HashMap<UserNid, VecDeque<Arc<Entry>>>,
+    /// The changes of device lists that are not for one user alone.
+    device_lists: VecDeque<Arc<Entry>>,
     weight: usize,
     limit: usize,
 }
@@ -28,6 +30,7 @@ impl Window {
             entries: VecDeque::new(),
             by_room: HashMap::new(),
             by_user: HashMap::new(),
+            device_lists: VecDeque::new(),
             weight: 0,
             limit,
         }
@@ -58,6 +61,9 @@ impl Window {
             let of_user = self.by_user.entry(user).or_default();
             of_user.push_back(Arc::clone(&entry));
         }
+        if let Change::DeviceList { viewer: None, .. } = &entry.change {
+            self.device_lists.push_back(Arc::clone(&entry));
+        }
         self.entries.push_back(entry);
         while self.weight > self.limit {
             self.pop();
@@ -76,6 +82,10 @@ impl Window {
         if let Some(user) = entry.change.user() {
             pop_from(&mut self.by_user, &user, entry.position);
         }
+        let oldest = self.device_lists.front();
+        if oldest.is_some_and(|oldest| oldest.position == entry.position) {
+            self.device_lists.pop_front();
+        }
     }
 
     /// All entries after a position.
@@ -89,6 +99,24 @@ impl Window {
     /// The entries about a user after a position.
     pub(super) fn own_after(&self, position: StreamPosition, user: UserNid) -> Vec<Arc<Entry>> {
         tail(self.by_user.get(&user), position)
+    }
+
+    /// The changes of device lists after a position that are not for one user alone.
+    pub(super) fn device_lists_after(&self, position: StreamPosition) -> Vec<Arc<Entry>> {
+        tail(Some(&self.device_lists), position)
+    }
+
+    /// Whether there is an entry about a user after a position that is like this.
+    pub(super) fn has_own_after(
+        &self,
+        position: StreamPosition,
+        user: UserNid,
+        is_like: impl Fn(&Change) -> bool,
+    ) -> bool {
+        let entries = self.by_user.get(&user).into_iter().flatten().rev();
+        entries
+            .take_while(|entry| entry.position > position)
+            .any(|entry| is_like(&entry.change))
     }
 
     /// The entries of a user's rooms after a position, by room. Rooms that the user has left count
@@ -135,7 +163,7 @@ impl Window {
         let entries = self.by_room.get(&room).into_iter().flatten();
         entries.filter_map(|entry| match &entry.change {
             Change::Event(event) => Some(Arc::clone(event)),
-            Change::Receipt { .. } | Change::AccountData { .. } | Change::Nothing => None,
+            _ => None,
         })
     }
 

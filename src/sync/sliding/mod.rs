@@ -146,8 +146,8 @@ impl Sync {
         let is_empty = news.is_empty() && extended.is_empty;
         let snapshot = news.snapshot(conversation, &survey, &choice);
         let token = SyncToken {
-            position: survey.now,
             typing: extended.typing,
+            ..SyncToken::at(survey.now)
         };
         let pos = self.renew(conversation, snapshot, token, is_empty).await?;
         if !is_empty {

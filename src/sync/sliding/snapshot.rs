@@ -192,7 +192,9 @@ pub struct Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SyncToken { position, typing } = self.token;
+        let SyncToken {
+            position, typing, ..
+        } = self.token;
         write!(f, "p{}_{position}_{typing}", self.snapshot)
     }
 }
@@ -208,11 +210,13 @@ impl FromStr for Position {
             let number = digits.then(|| part.parse::<i64>().ok()).flatten();
             number.ok_or(InvalidPosition)
         };
+        let snapshot = number()?;
+        let position = SyncToken::at(StreamPosition(number()?));
         let position = Self {
-            snapshot: number()?,
+            snapshot,
             token: SyncToken {
-                position: StreamPosition(number()?),
                 typing: number()?,
+                ..position
             },
         };
         match parts.next() {

@@ -346,8 +346,16 @@ async fn an_address_is_added_and_removed_by_its_owner() {
     assert_eq!(site.open_newest_link().await.status, 200);
     let others = add(password_auth("other", PASSWORD, None)).await;
     assert_eq!(others.failure(), (403, "M_FORBIDDEN".to_owned()));
-    assert_eq!(add(proof()).await.ok(), json!({}));
-    // ruma leaves an empty list out.
+    // Older clients say the same in another way.
+    let old = async |auth: Value| {
+        let credentials = json!({ "sid": sid, "client_secret": "secret", "id_server": "a" });
+        let body = json!({ "three_pid_creds": credentials, "bind": false, "auth": auth });
+        site.post("r0/account/3pid", token, body).await
+    };
+    assert_eq!(old(Value::Null).await.status, 401);
+    let wrong = site.post("v3/account/3pid", token, json!({})).await;
+    assert_eq!(wrong.failure(), (400, "M_BAD_JSON".to_owned()));
+    assert_eq!(old(proof()).await.ok(), json!({}));
     let listed = async || site.get("v3/account/3pid", token).await.ok()["threepids"].clone();
     assert_eq!(listed().await[0]["address"], "camille@example.net");
     // Once; and nobody else gets it.
@@ -368,7 +376,27 @@ async fn an_address_is_added_and_removed_by_its_owner() {
     assert_eq!(delete("email", "nonsense").await.status, 400);
     let deleted = delete("email", "CAMILLE@example.net").await.ok();
     assert_eq!(deleted, json!({ "id_server_unbind_result": "success" }));
-    assert_eq!(listed().await, Value::Null);
+    assert_eq!(listed().await, json!([]));
+}
+
+#[tokio::test]
+async fn phone_numbers_are_not_taken() {
+    let site = open().await;
+    let me = site.register("camille").await;
+    let body = json!({
+        "client_secret": "secret", "country": "FR", "phone_number": "0600000000",
+        "send_attempt": 1,
+    });
+    let ask = async |path: &str| {
+        let path = format!("v3/{path}/msisdn/requestToken");
+        let token = me["access_token"].as_str();
+        site.post(&path, token, body.clone()).await.failure()
+    };
+    let unknown = (400, "M_THREEPID_MEDIUM_NOT_SUPPORTED".to_owned());
+    assert_eq!(ask("account/3pid").await, unknown);
+    let denied = (403, "M_THREEPID_DENIED".to_owned());
+    assert_eq!(ask("register").await, denied);
+    assert_eq!(ask("account/password").await, denied);
 }
 
 #[tokio::test]

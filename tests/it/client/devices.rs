@@ -119,7 +119,7 @@ async fn profiles_have_fields() {
     assert_eq!(stranger.failure(), (403, "M_FORBIDDEN".to_owned()));
     let wrong = put("avatar_url", "https://example.org/".into(), token).await;
     assert_eq!(wrong.status, 400);
-    let large = put("large", "x".repeat(70_000).into(), token).await;
+    let large = put("org.large", "x".repeat(70_000).into(), token).await;
     assert_eq!(large.failure(), (400, "M_PROFILE_TOO_LARGE".to_owned()));
     let key = put(&"k".repeat(300), "x".into(), token).await;
     assert_eq!(key.failure(), (400, "M_KEY_TOO_LARGE".to_owned()));

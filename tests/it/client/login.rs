@@ -111,7 +111,7 @@ async fn too_many_failures_are_stopped_and_forgiven() {
 async fn other_kinds_of_login_are_refused() {
     let site = open().await;
     for body in [
-        json!({ "type": "m.login.token", "token": "x" }),
+        json!({ "type": "m.login.sso", "token": "x" }),
         json!({ "type": "m.login.unheard-of" }),
     ] {
         let answer = site.post("v3/login", None, body).await;
@@ -120,7 +120,9 @@ async fn other_kinds_of_login_are_refused() {
     let answer = site.post("v3/login", None, json!({})).await;
     assert_eq!(answer.failure(), (400, "M_BAD_JSON".to_owned()));
     let flows = site.get("v3/login", None).await.ok();
-    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }] }));
+    let token = json!({ "type": "m.login.token", "get_login_token": true });
+    let flows_of_this = json!([{ "type": "m.login.password" }, token]);
+    assert_eq!(flows, json!({ "flows": flows_of_this }));
 }
 
 #[tokio::test]

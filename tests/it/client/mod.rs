@@ -4,20 +4,32 @@ mod account_data;
 mod account_validity;
 mod accounts;
 mod create_room;
+mod cross_signing;
+mod dehydrated_devices;
+mod delayed_events;
+mod device_lists;
 mod devices;
 mod directory;
 mod filters;
 mod holds;
+mod key_backup;
+mod keys;
 mod login;
+mod login_tokens;
 mod membership;
 mod messages;
 mod paging;
 mod password;
+mod presence;
+mod profiles;
 mod receipts;
 mod register;
+mod registration_tokens;
 mod retention;
 mod scraping;
 mod sliding;
+mod spaces;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -123,6 +135,7 @@ impl Site {
         let state = AppState::new(Services {
             accounts: service.accounts.clone(),
             rooms: service.rooms(),
+            keys: service.keys(),
             sync: service.sync(),
             audit: Audit::off(service.clock.clone()),
             identity: service.identity(),

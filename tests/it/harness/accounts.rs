@@ -78,6 +78,7 @@ fn settings(profile: Profile) -> Settings {
         },
         sessions: SessionSettings {
             password_login: true,
+            login_tokens: true,
             access_token_lifetime: Duration::from_mins(5),
             refresh_token_lifetime: None,
             nonrefreshable_access_token_lifetime: None,
@@ -191,6 +192,7 @@ impl AccountsSite {
             default_version: RoomVersionId::V12,
             notices_user: None,
             retention: chappe::rooms::Retention::default(),
+            delayed: chappe::rooms::DelayedLimits::default(),
         };
         let random = Random::seeded(4);
         Rooms::new(
@@ -236,16 +238,31 @@ impl AccountsSite {
         )
     }
 
+    /// A service of keys, for the same.
+    pub(crate) fn keys(&self) -> chappe::keys::Keys {
+        chappe::keys::Keys::new(
+            self.settings.server_name.clone(),
+            self.store.clone(),
+            Arc::clone(&self.policy),
+            self.clock.clone(),
+        )
+    }
+
     /// A sync service, for the same.
     pub(crate) fn sync(&self) -> chappe::sync::Sync {
         let stop = tokio_util::sync::CancellationToken::new();
+        let random = Random::seeded(6);
+        let presence =
+            chappe::sync::Presence::new(false, self.store.clone(), self.clock.clone(), &random);
         chappe::sync::Sync::new(
             self.store.clone(),
             self.rooms(),
+            self.keys(),
+            presence,
             stop,
             None,
             self.clock.clone(),
-            Random::seeded(6),
+            random,
         )
     }
 

@@ -187,15 +187,67 @@ fn others() -> Vec<Route> {
             Method::GET,
             "/_matrix/client/unstable/add_threepid/email/submit_token",
         ),
+        Route::plain("delayed_events", Method::GET, &delayed("delayed_events")),
+        Route::plain(
+            "delayed_event",
+            Method::GET,
+            &delayed("delayed_events/{delay_id}"),
+        ),
+        Route::plain(
+            "manage_delayed_by_body",
+            Method::POST,
+            &delayed("delayed_events/{delay_id}"),
+        ),
+        Route::plain(
+            "manage_delayed",
+            Method::POST,
+            &delayed("delayed_events/{delay_id}/{action}"),
+        ),
+        Route::plain(
+            "delay_event",
+            Method::PUT,
+            &delayed("rooms/{room_id}/delayed_event/{event_type}/{txn_id}"),
+        ),
+        Route::plain(
+            "tokens",
+            Method::GET,
+            "/_synapse/admin/v1/registration_tokens",
+        ),
+        Route::plain(
+            "add_token",
+            Method::POST,
+            "/_synapse/admin/v1/registration_tokens/new",
+        ),
+        Route::plain(
+            "token",
+            Method::GET,
+            "/_synapse/admin/v1/registration_tokens/{token}",
+        ),
+        Route::plain(
+            "change_token",
+            Method::PUT,
+            "/_synapse/admin/v1/registration_tokens/{token}",
+        ),
+        Route::plain(
+            "remove_token",
+            Method::DELETE,
+            "/_synapse/admin/v1/registration_tokens/{token}",
+        ),
         Route::plain("consent", Method::GET, "/_matrix/consent"),
         Route::plain("consent_given", Method::POST, "/_matrix/consent"),
     ]
 }
 
+/// A path of the proposal on delayed events.
+fn delayed(path: &str) -> String {
+    format!("/_matrix/client/unstable/org.matrix.msc4140/{path}")
+}
+
 /// The names of ruma's types that the handlers take.
 pub(super) fn in_sources() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/client");
-    let request = Regex::new(r"Ruma<(?:\w+::)*?(\w+)::(?:v\d+|unstable)::Request>").unwrap();
+    let request =
+        Regex::new(r"Ruma<(?:\w+<)?(?:\w+::)*?(\w+)::(?:v\d+|unstable)::Request>").unwrap();
     let mut names = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();

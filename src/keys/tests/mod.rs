@@ -1,0 +1,1 @@
+//! Tables about what keys must be like.
