@@ -23,7 +23,7 @@ use crate::store::{
     Conn, UserNid,
     access_tokens::TokenHash,
     accounts,
-    interactive_auth::{self, InteractiveAuthSession, Results},
+    interactive_auth::{self, InteractiveAuthSession, NewAuthSession, Results},
     registration_tokens::{self, RegistrationToken},
     threepids::{self, Purpose},
 };
@@ -99,10 +99,12 @@ pub(super) struct Passed {
 }
 
 /// What a stage came to.
-enum Outcome {
+pub(super) enum Outcome {
+    /// The stage was passed, and this was learned.
     Passed(AuthType, Results),
     /// Nothing was tried.
     Nothing,
+    /// It was not.
     Failed(ErrorKind, &'static str),
 }
 
@@ -207,8 +209,22 @@ impl Accounts {
         let id = self.0.random.alphanumeric(32);
         let now = self.0.clock.now_i64();
         let binding = operation.binding();
-        let end = later(now, LIFETIME);
-        interactive_auth::insert(conn, TokenHash::of(&id), &binding, now, end).await?;
+        let offered: Vec<&str> = operation
+            .flows
+            .iter()
+            .flatten()
+            .map(AuthType::as_str)
+            .collect();
+        let new = NewAuthSession {
+            session: TokenHash::of(&id),
+            binding: &binding,
+            offered: &offered,
+            user: operation.user,
+            purpose: operation.purpose,
+            created_ms: now,
+            expires_ms: later(now, LIFETIME),
+        };
+        interactive_auth::insert(conn, &new).await?;
         Ok(id)
     }
 
@@ -244,7 +260,8 @@ impl Accounts {
             AuthData::EmailIdentity(data) => {
                 let credentials = &data.thirdparty_id_creds;
                 let secret = TokenHash::of(credentials.client_secret.as_str());
-                self.try_email(operation, credentials.sid.as_str(), secret)
+                let (purpose, user) = (operation.purpose, operation.user);
+                self.try_email(purpose, user, credentials.sid.as_str(), secret)
                     .await
             }
             AuthData::RegistrationToken(data) => {
@@ -258,7 +275,7 @@ impl Accounts {
         }
     }
 
-    async fn try_password(
+    pub(super) async fn try_password(
         &self,
         user: Option<UserNid>,
         identifier: Option<Identifier>,
@@ -281,15 +298,15 @@ impl Accounts {
         }
     }
 
-    async fn try_email(
+    pub(super) async fn try_email(
         &self,
-        operation: &Operation<'_>,
+        purpose: Purpose,
+        of_user: Option<UserNid>,
         sid: &str,
         client_secret: TokenHash,
     ) -> Result<Outcome, Error> {
         let mut conn = self.0.store.conn().await?;
         let now = self.0.clock.now_i64();
-        let purpose = operation.purpose;
         let address =
             threepids::find_validated(&mut conn, purpose, sid, client_secret, now).await?;
         let Some(address) = address else {
@@ -298,7 +315,7 @@ impl Accounts {
                 "the link in the mail was not opened yet",
             ));
         };
-        if let Some(user) = operation.user {
+        if let Some(user) = of_user {
             let owner = accounts::find_by_address(&mut conn, &address).await?;
             if owner.is_none_or(|owner| owner.user != user) {
                 return Ok(Outcome::Failed(
@@ -314,7 +331,7 @@ impl Accounts {
         Ok(Outcome::Passed(AuthType::EmailIdentity, results))
     }
 
-    async fn try_registration_token(
+    pub(super) async fn try_registration_token(
         &self,
         token: &str,
         client: Option<IpAddr>,

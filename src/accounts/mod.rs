@@ -16,6 +16,8 @@ mod devices;
 mod email_validation;
 mod error;
 mod explain;
+mod fallback;
+mod guests;
 mod interactive_auth;
 mod limits;
 mod login;
@@ -50,6 +52,7 @@ pub use self::{
     deactivate::Deactivation,
     email_validation::{EmailTokenRequest, LinkSecrets},
     error::Error,
+    fallback::{Fallback, Proof, StagePage},
     limits::Rate,
     login::{Identifier, PasswordLogin},
     login_tokens::LoginToken,

@@ -62,6 +62,7 @@ impl Accounts {
             is_external: address
                 .as_ref()
                 .is_some_and(|address| policy.is_external_address(address)),
+            is_guest: false,
             user_type: None,
             display_name: new.display_name.as_deref().or(derived.as_deref()),
         };

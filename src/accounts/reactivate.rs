@@ -87,6 +87,7 @@ impl Accounts {
             password_hash: hash.as_ref().map(|hash| hash.as_str()),
             is_admin: false,
             is_external: policy.is_external_address(&address),
+            is_guest: false,
             user_type: None,
             display_name: policy
                 .username_is_derived()

@@ -47,6 +47,8 @@ pub struct Registration {
     pub inhibit_login: bool,
     /// The stage of authentication.
     pub auth: Option<AuthData>,
+    /// The access token of a guest account that becomes this one.
+    pub guest_access_token: Option<Zeroizing<String>>,
     /// The client's address.
     pub client: Option<IpAddr>,
 }
@@ -66,6 +68,7 @@ pub(super) struct Draft<'a> {
     pub password_hash: Option<&'a str>,
     pub is_admin: bool,
     pub is_external: bool,
+    pub is_guest: bool,
     pub user_type: Option<&'a str>,
     pub display_name: Option<&'a str>,
 }
@@ -84,13 +87,17 @@ impl Accounts {
         // REG-15: the client's proposal does not count where ids follow from addresses.
         let username = request.username.filter(|_| !policy.username_is_derived());
         let username = username.map(|username| username.to_lowercase());
-        if let Some(username) = &username {
+        let guest = match &request.guest_access_token {
+            Some(token) => Some(self.guest_to_promote(token, username.as_deref()).await?),
+            None => None,
+        };
+        if let Some(username) = username.as_ref().filter(|_| guest.is_none()) {
             self.check_available(username).await?;
         }
         let operation = Operation {
             name: "register",
             user: None,
-            parameters: Vec::new(),
+            parameters: guest.iter().map(|(_, user_id)| user_id.as_str()).collect(),
             flows: self.registration_flows(&policy),
             purpose: Purpose::Registration,
             client: request.client,
@@ -107,7 +114,8 @@ impl Accounts {
         };
         let passed = self.advance(&operation, progress, auth, learned).await?;
         let session = (!request.inhibit_login).then_some(request.session.refresh_token);
-        self.complete_registration(&policy, passed, session).await
+        self.complete_registration(&policy, passed, session, guest.clone())
+            .await
     }
 
     /// The hash of the password of this request, checked, unless an earlier one brought it.
@@ -131,6 +139,7 @@ impl Accounts {
         policy: &Policy,
         passed: Passed,
         session: Option<bool>,
+        guest: Option<(UserNid, OwnedUserId)>,
     ) -> Result<Registered, Error> {
         let results = &passed.results;
         // REG-18.
@@ -160,6 +169,7 @@ impl Accounts {
             password_hash: Some(password_hash),
             is_admin: false,
             is_external,
+            is_guest: false,
             user_type: None,
             display_name: display_name.as_deref(),
         };
@@ -171,8 +181,12 @@ impl Accounts {
         {
             return Err(Error::Forbidden("the registration token works no more"));
         }
-        let (user, user_id) = match &address {
-            Some(address) if derives => {
+        let (user, user_id) = match (&address, guest) {
+            (_, Some((user, user_id))) => {
+                self.promote_guest(&mut tx, user, password_hash).await?;
+                (user, user_id)
+            }
+            (Some(address), None) if derives => {
                 self.reopen_or_insert(&mut tx, policy, address, &draft)
                     .await?
             }
@@ -194,6 +208,7 @@ impl Accounts {
             }
         };
         Store::commit(tx).await?;
+        self.forget_sessions(user);
         tracing::info!(user.id = %user_id, "an account was made or opened again");
         let actor = Actor::User(user_id.clone());
         self.note(action::ACCOUNT_CREATED, actor, &user_id);
@@ -278,6 +293,7 @@ impl Accounts {
             password_hash: draft.password_hash,
             is_admin: draft.is_admin,
             is_external: draft.is_external,
+            is_guest: draft.is_guest,
             user_type: draft.user_type,
             created_ms: self.0.clock.now_i64(),
         };

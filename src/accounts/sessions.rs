@@ -86,6 +86,11 @@ impl Requester {
         self.session.is_external
     }
 
+    /// Whether it is a guest account of the specification, which may do little.
+    pub fn is_guest(&self) -> bool {
+        self.session.is_guest
+    }
+
     /// Who the user is to the rules.
     pub fn standing(&self, policy: &Policy) -> Standing {
         policy.standing(self.user_id(), self.is_external(), self.is_admin())

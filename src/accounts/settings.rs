@@ -60,6 +60,8 @@ pub struct RegistrationSettings {
     pub open: bool,
     /// Whether a registration token is asked for.
     pub requires_token: bool,
+    /// Whether there are guest accounts of the specification.
+    pub guests: bool,
     /// The secret of [`register_shared_secret`](super::Accounts::register_shared_secret).
     pub shared_secret: Option<SharedSecret>,
     /// What people agree to.

@@ -105,6 +105,7 @@ impl Accounts {
             password_hash: Some(&password_hash),
             is_admin: request.is_admin,
             is_external: false,
+            is_guest: false,
             user_type: request.user_type.as_deref(),
             display_name: request.display_name.as_deref(),
         };

@@ -94,18 +94,23 @@ impl Accounts {
         if self.signed_user(link).await?.is_none() {
             return Ok(None);
         }
-        let terms = &self.0.settings.registration.terms;
-        let documents = terms.iter().map(|terms| {
+        Ok(Some(Consent {
+            documents: self.documents(language),
+            digest: digest(&self.0.settings.registration.terms),
+        }))
+    }
+
+    /// The documents in force, each with its name, version and address.
+    pub(super) fn documents(&self, language: Language) -> Vec<(String, String, Url)> {
+        let terms = self.0.settings.registration.terms.iter();
+        let documents = terms.map(|terms| {
             let url = match language {
                 Language::French => &terms.url_fr,
                 Language::English => &terms.url_en,
             };
             (terms.name.clone(), terms.version.clone(), url.clone())
         });
-        Ok(Some(Consent {
-            documents: documents.collect(),
-            digest: digest(terms),
-        }))
+        documents.collect()
     }
 
     /// Notes that the user of a link agrees to the versions that the digest names. Their sessions

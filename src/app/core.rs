@@ -96,6 +96,15 @@ impl Core {
             .start(options.memory)
             .await
             .context("the database cannot be read")?;
+        let path = server.signing_key_file();
+        let now = options.clock.now_i64();
+        if let Err(error) = signing_key::require_current(&store, &key, &path, now).await {
+            store.close().await;
+            if let Some(cluster) = cluster {
+                cluster.stop().await;
+            }
+            return Err(error);
+        }
         let mailer = Mailer::new(
             writer,
             carrier,

@@ -182,6 +182,10 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
     lifecycle.spawn("work in rooms", async move {
         soft.run_until_cancelled(work).await;
     });
+    let (rooms, soft) = (core.rooms.clone(), lifecycle.soft());
+    lifecycle.spawn("guests", async move {
+        soft.run_until_cancelled(remove_guests(rooms)).await;
+    });
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {
         let (store, now) = (store.clone(), clock.now_i64());
@@ -191,6 +195,20 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+}
+
+/// Lets guests leave the rooms that do not want them any more: at once after a change of this
+/// process, and now and then after one of a process that was stopped.
+async fn remove_guests(rooms: Rooms) {
+    loop {
+        if let Err(error) = rooms.remove_unwanted_guests().await {
+            tracing::warn!(%error, "guests could not be removed from rooms");
+        }
+        tokio::select! {
+            () = rooms.guests_unwanted() => {}
+            () = sleep(CLEAN_UP) => {}
+        }
+    }
 }
 
 /// Does what accounts have to do in rooms: at once what this process has written down, and now and

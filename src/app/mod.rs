@@ -97,6 +97,18 @@ impl AppOptions {
     }
 }
 
+/// Lets the key in the file of the configuration sign for the server from now on; see
+/// `chappe signing-key rotate`. Gives the names of the old one and the new one.
+///
+/// # Errors
+/// The file or the database cannot be used, or the key is the current one.
+pub async fn rotate_signing_key(
+    config: &Config,
+    options: &AppOptions,
+) -> anyhow::Result<(String, String)> {
+    signing_key::rotate(config, options).await
+}
+
 /// The configuration has a fault that shows only once it is used.
 #[derive(Clone, Debug)]
 pub struct BadConfiguration(pub Vec<Problem>);

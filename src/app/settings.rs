@@ -169,6 +169,7 @@ pub(super) fn accounts(config: &Config) -> accounts::Settings {
             enabled: registration.enabled,
             open: registration.open,
             requires_token: registration.requires_token,
+            guests: registration.guests,
             shared_secret: registration
                 .shared_secret
                 .as_ref()

@@ -1,4 +1,5 @@
-//! The file of the signing key: made at the first start, read ever after.
+//! The signing key: a file that is made at the first start and read ever after, and its public half
+//! in the database, so that no process of this server signs with another one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +11,105 @@ use std::{
 use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
-use crate::{event::SigningKey, random::Random};
+use super::{AppOptions, database, settings};
+use crate::{
+    config::Config,
+    event::SigningKey,
+    random::Random,
+    store::{
+        Store, StoreError,
+        signing_keys::{self, KEY_ID_UNIQUE, PublicKey},
+    },
+};
+
+/// Checks that this is the key that signs for the server of this database. The first key that comes
+/// is.
+pub(super) async fn require_current(
+    store: &Store,
+    key: &SigningKey,
+    path: &Path,
+    now_ms: i64,
+) -> anyhow::Result<()> {
+    let ours = public(key);
+    let current = async {
+        let mut conn = store.conn().await?;
+        signing_keys::find_or_insert(&mut conn, &ours, now_ms).await
+    };
+    let current: Result<_, StoreError> = current.await;
+    let current = current.context("the public signing key cannot be read from the database")?;
+    if current != ours {
+        bail!(
+            "the signing key in {} ({}) is not the one that signs for this server, which is {}: \
+             use the file that its other processes have, or, to change the key of the server, stop \
+             them all and run `chappe signing-key rotate`",
+            path.display(),
+            ours.key_id,
+            current.key_id,
+        );
+    }
+    Ok(())
+}
+
+/// Lets the key in the file sign for the server from now on, in the place of the one that the
+/// database knows. Gives the names of both.
+pub(super) async fn rotate(
+    config: &Config,
+    options: &AppOptions,
+) -> anyhow::Result<(String, String)> {
+    let server = &config.server;
+    settings::prepare_data_folder(server)?;
+    let path = server.signing_key_file();
+    let key = load_or_generate(&path, &options.random)?;
+    let opened = database::open(config, options).await?;
+    let (store, _journal) = opened
+        .database
+        .start(options.memory)
+        .await
+        .context("the database cannot be read")?;
+    let replaced = replace(&store, &key, &path, options.clock.now_i64()).await;
+    store.close().await;
+    if let Some(cluster) = opened.cluster {
+        cluster.stop().await;
+    }
+    replaced
+}
+
+async fn replace(
+    store: &Store,
+    key: &SigningKey,
+    path: &Path,
+    now_ms: i64,
+) -> anyhow::Result<(String, String)> {
+    let new = public(key);
+    let mut tx = store.begin().await?;
+    let old = signing_keys::find_or_insert(&mut tx, &new, now_ms).await?;
+    if old == new {
+        Store::commit(tx).await?;
+        bail!(
+            "{} is the key that signs already: move its file {} away, or put the new key there",
+            new.key_id,
+            path.display(),
+        );
+    }
+    signing_keys::replace(&mut tx, &new, now_ms)
+        .await
+        .map_err(|error| match error.unique() {
+            Some(KEY_ID_UNIQUE) => anyhow::anyhow!(
+                "another key of this server was called {} already: give the new one another name",
+                new.key_id
+            ),
+            _ => error.into(),
+        })?;
+    Store::commit(tx).await?;
+    Ok((old.key_id, new.key_id))
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey {
+        key_id: key.id().to_string(),
+        public_key: key.public_key_base64(),
+    }
+}
 
 /// Reads the key, or makes one where there is no file.
 pub(super) fn load_or_generate(path: &Path, random: &Random) -> anyhow::Result<SigningKey> {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod mail;
 pub mod policy;
 pub mod serve;
+pub mod signing_key;
 pub mod user;
 
 use std::{
@@ -60,6 +61,9 @@ pub enum Command {
     /// Look at mails and pages, and try out whether mails can be sent.
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Change the key that signs for the server.
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// Make and change accounts.
     #[command(subcommand)]
     User(UserCommand),
@@ -220,6 +224,7 @@ where
         Ok(Command::Audit(command)) => audit::run(&command, out, problems),
         Ok(Command::Policy(command)) => policy::run(&command, out, problems),
         Ok(Command::Mail(command)) => mail::run(&command, out, problems),
+        Ok(Command::SigningKey(command)) => signing_key::run(&command, out, problems),
         Ok(Command::User(command)) => user::run(&command, out, problems),
         Err(answer) => {
             answer.print()?;

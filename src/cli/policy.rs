@@ -1,7 +1,8 @@
 //! `chappe policy explain`.
 //!
-//! From a configuration alone, what the rules say; from a running server, with the token of an
-//! administrator, also what its database says.
+//! About registrations: from a configuration alone, what the rules say; from a running server, with
+//! the token of an administrator, also what its database says. About rooms: from the database of a
+//! configuration, whether a server runs on it or not, or from a running server.
 
 use std::{
     fs,
@@ -14,15 +15,19 @@ use anyhow::{Context as _, bail};
 use axum::body::{Body, to_bytes};
 use clap::{Args, Subcommand};
 use hyper_util::rt::TokioIo;
+use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{BAD_CONFIGURATION, FAILURE, SUCCESS, Source, config::report, serve::failed};
+use super::{BAD_CONFIGURATION, FAILURE, SUCCESS, Source, config::report, serve::failed, user};
 use crate::{
-    http::chappe_admin::{EXPLAIN_INVITE, EXPLAIN_REGISTRATION, EXPLAIN_ROOM},
-    policy::{Policy, RegistrationQuestion},
+    app::{AppOptions, Core},
+    http::chappe_admin::{EXPLAIN_INVITE, EXPLAIN_REGISTRATION, EXPLAIN_ROOM, creation},
+    lifecycle::Lifecycle,
+    policy::{Explanation, Policy, RegistrationQuestion},
+    rooms::Rooms,
 };
 
 /// How long the server may take to answer.
@@ -45,21 +50,24 @@ pub enum PolicyCommand {
 pub enum Explain {
     /// Whether an e-mail address may register, and with which user id, name and password.
     Registration(Registration),
-    /// Whether a user may be invited to a room. Asks a running server.
+    /// Whether a user may be invited to a room.
     Invite(Invite),
-    /// Whether somebody may make a room. Asks a running server.
+    /// Whether somebody may make a room.
     Room(Room),
 }
 
-/// A running server to ask.
+/// Whom to ask.
 #[derive(Args, Debug, PartialEq, Eq)]
-pub struct Online {
-    /// The http address of the server.
-    #[arg(long, value_name = "URL")]
-    pub server: Url,
+pub struct Asked {
+    /// Whose database to ask, where no server is asked.
+    #[command(flatten)]
+    pub source: Source,
+    /// Ask a running server, at this http address.
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    pub server: Option<Url>,
     /// The file with the access token of an administrator of that server.
-    #[arg(long, value_name = "FILE")]
-    pub token_file: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
@@ -68,28 +76,28 @@ pub struct Online {
 /// The arguments of `policy explain invite`.
 #[derive(Args, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// Which server to ask.
+    /// Whom to ask.
     #[command(flatten)]
-    pub online: Online,
+    pub asked: Asked,
     /// The room.
     #[arg(long, value_name = "ID")]
-    pub room: String,
+    pub room: OwnedRoomId,
     /// Who would invite.
     #[arg(long, value_name = "ID")]
-    pub sender: String,
+    pub sender: OwnedUserId,
     /// Who would be invited.
-    pub user: String,
+    pub user: OwnedUserId,
 }
 
 /// The arguments of `policy explain room`.
 #[derive(Args, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Which server to ask.
+    /// Whom to ask.
     #[command(flatten)]
-    pub online: Online,
+    pub asked: Asked,
     /// Who would make the room.
     #[arg(long, value_name = "ID")]
-    pub creator: String,
+    pub creator: OwnedUserId,
     /// A file with the body of the createRoom request. Without it, the body is empty.
     pub body: Option<PathBuf>,
 }
@@ -139,26 +147,35 @@ pub fn run(
     let arguments = match explain {
         Explain::Registration(arguments) => arguments,
         Explain::Invite(arguments) => {
-            let question = json!({
-                "room_id": arguments.room,
-                "sender": arguments.sender,
-                "user_id": arguments.user,
-            });
-            let online = &arguments.online;
-            let explained = post(
-                &online.server,
-                &online.token_file,
-                EXPLAIN_INVITE,
-                &question,
-            );
-            return answer(explained, online.json, out, problems);
+            let asked = &arguments.asked;
+            if let (Some(server), Some(token)) = (&asked.server, &asked.token_file) {
+                let explained = post(server, token, EXPLAIN_INVITE, &arguments.question());
+                return answer(explained, asked.json, out, problems);
+            }
+            let ask = async |rooms: &Rooms| {
+                let (room, sender) = (&arguments.room, &arguments.sender);
+                Ok(rooms.explain_invite(room, sender, &arguments.user).await?)
+            };
+            return ask_database(asked, ask, out, problems);
         }
         Explain::Room(arguments) => {
-            let online = &arguments.online;
-            let explained = arguments.question().and_then(|question| {
-                post(&online.server, &online.token_file, EXPLAIN_ROOM, &question)
-            });
-            return answer(explained, online.json, out, problems);
+            let asked = &arguments.asked;
+            let body = match arguments.body() {
+                Ok(body) => body,
+                Err(error) => return failed(&error, problems),
+            };
+            if let (Some(server), Some(token)) = (&asked.server, &asked.token_file) {
+                let question = json!({ "creator": arguments.creator, "room": body });
+                let explained = post(server, token, EXPLAIN_ROOM, &question);
+                return answer(explained, asked.json, out, problems);
+            }
+            let ask = async |rooms: &Rooms| {
+                let (request, says) = creation(&body)
+                    .map_err(|error| anyhow::anyhow!("the body cannot be used: {error:?}"))?;
+                let creator = &arguments.creator;
+                Ok(rooms.explain_creation(creator, &request, says).await?)
+            };
+            return ask_database(asked, ask, out, problems);
         }
     };
     if let (Some(server), Some(token)) = (&arguments.server, &arguments.token_file) {
@@ -181,6 +198,38 @@ pub fn run(
     };
     let explained = offline(arguments, &policy);
     answer(explained, arguments.json, out, problems)
+}
+
+/// Asks the services on the database of a configuration.
+fn ask_database(
+    asked: &Asked,
+    ask: impl AsyncFnOnce(&Rooms) -> anyhow::Result<Explanation>,
+    out: &mut dyn Write,
+    problems: &mut dyn Write,
+) -> io::Result<u8> {
+    let config = match user::load(&asked.source) {
+        Ok(config) => config,
+        Err(errors) => return report(&errors, problems),
+    };
+    let explained = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("the runtime cannot be started")?;
+        runtime.block_on(async {
+            let options = AppOptions {
+                lifecycle: Lifecycle::new(),
+                shares_cluster: true,
+                ..AppOptions::default()
+            };
+            let core = Core::build(&config, &options).await?;
+            let explained = ask(&core.rooms).await;
+            core.shutdown().await;
+            Ok(serde_json::to_value(explained?)?)
+        })
+    };
+    answer(explained(), asked.json, out, problems)
 }
 
 /// Writes the answer. Gives the exit code.
@@ -327,18 +376,21 @@ fn tell(explanation: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}{kind}{matched} (profile {profile})", word(allowed))
 }
 
+impl Invite {
+    fn question(&self) -> Value {
+        json!({ "room_id": self.room, "sender": self.sender, "user_id": self.user })
+    }
+}
+
 impl Room {
-    fn question(&self) -> anyhow::Result<Value> {
-        let body = match &self.body {
-            Some(file) => {
-                let shown = file.display();
-                let text = fs::read_to_string(file);
-                let text = text.with_context(|| format!("{shown} cannot be read"))?;
-                serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))?
-            }
-            None => json!({}),
+    fn body(&self) -> anyhow::Result<Value> {
+        let Some(file) = &self.body else {
+            return Ok(json!({}));
         };
-        Ok(json!({ "creator": self.creator, "room": body }))
+        let shown = file.display();
+        let text = fs::read_to_string(file);
+        let text = text.with_context(|| format!("{shown} cannot be read"))?;
+        serde_json::from_str(&text).with_context(|| format!("{shown} is no JSON"))
     }
 }
 

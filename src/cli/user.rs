@@ -49,7 +49,7 @@ pub fn run(command: &UserCommand, out: &mut dyn Write, problems: &mut dyn Write)
 }
 
 /// Without a file the server serves in development mode.
-fn load(source: &Source) -> Result<Config, ConfigErrors> {
+pub(super) fn load(source: &Source) -> Result<Config, ConfigErrors> {
     match source.file {
         Some(_) => source.load(),
         None => Config::development_with(environment()),

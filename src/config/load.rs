@@ -223,12 +223,17 @@ impl Config {
     }
 
     /// What contradicts a value of another section.
-    fn validate_across(&self) -> Option<Problem> {
-        let open_in_tchap = self.registration.open && self.server.profile == Profile::Tchap;
-        open_in_tchap.then(|| {
-            let message = "contradicts `server.profile = \"tchap\"`, in which every account has a \
-                           validated e-mail address; expected false, or the profile \"open\"";
-            Problem::new("registration.open", message)
-        })
+    fn validate_across(&self) -> Vec<Problem> {
+        if self.server.profile != Profile::Tchap {
+            return Vec::new();
+        }
+        let registration = &self.registration;
+        let message = "contradicts `server.profile = \"tchap\"`, in which every account has a \
+                       validated e-mail address; expected false, or the profile \"open\"";
+        [("open", registration.open), ("guests", registration.guests)]
+            .into_iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(key, _)| Problem::new(format!("registration.{key}"), message))
+            .collect()
     }
 }

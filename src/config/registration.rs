@@ -24,6 +24,11 @@ pub struct Registration {
     ///
     /// Specification v1.19, client-server API, "Token-authenticated registration".
     pub requires_token: bool,
+    /// Whether there are guest accounts: made without a password, for rooms that let guests in. Only
+    /// with the open profile.
+    ///
+    /// Specification v1.19, client-server API, "Guest Access".
+    pub guests: bool,
     /// The secret of Synapse's `/_synapse/admin/v1/register`; that way is closed if not set.
     pub shared_secret: Option<Secret>,
     /// A file that holds the secret.
@@ -58,6 +63,7 @@ impl Default for Registration {
             enabled: true,
             open: false,
             requires_token: false,
+            guests: false,
             shared_secret: None,
             shared_secret_file: None,
             terms: Vec::new(),

@@ -10,7 +10,7 @@ use ruma::api::auth_scheme::{
     NoAuthentication, extract_bearer_or_query_token,
 };
 
-use super::{AppState, audit::Sender, error::ApiError, peer::ClientAddress, reach};
+use super::{AppState, audit::Sender, error::ApiError, guests, peer::ClientAddress, reach};
 use crate::{
     accounts::{Reach, Requester},
     store::UserNid,
@@ -108,6 +108,9 @@ async fn requester(
         .accounts
         .note_seen(&requester, Some(client), user_agent);
     state.accounts.may_proceed(&requester, reach)?;
+    if requester.is_guest() && !guests::may_use(request) {
+        return Err(ApiError::guest_access_forbidden());
+    }
     Ok(requester)
 }
 

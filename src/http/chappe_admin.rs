@@ -102,6 +102,18 @@ async fn explain_room(
     request: Request,
 ) -> Result<Json<Explanation>, ApiError> {
     let RoomQuestion { creator, room }: RoomQuestion = question(&state, request).await?;
+    let (request, says) = creation(&room)?;
+    let rooms = &state.rooms;
+    Ok(Json(
+        rooms.explain_creation(&creator, &request, says).await?,
+    ))
+}
+
+/// The body of a `createRoom` as the service takes it.
+///
+/// # Errors
+/// What the endpoint would answer.
+pub fn creation(room: &Value) -> Result<(create_room::v3::Request, Says), ApiError> {
     let says = match room.get("visibility") {
         Some(_) => Says::Visibility,
         None => Says::NoVisibility,
@@ -110,11 +122,7 @@ async fn explain_room(
     let request = http::Request::post("/_matrix/client/v3/createRoom")
         .body(text.as_bytes())
         .map_err(|error| ApiError::internal(&error))?;
-    let request = convert::<create_room::v3::Request>(request, &[])?;
-    let rooms = &state.rooms;
-    Ok(Json(
-        rooms.explain_creation(&creator, &request, says).await?,
-    ))
+    Ok((convert::<create_room::v3::Request>(request, &[])?, says))
 }
 
 /// What an administrator asks.

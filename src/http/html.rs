@@ -31,6 +31,18 @@ pub(super) fn asked_language(headers: &HeaderMap) -> Option<Language> {
     Language::asked_for(header.and_then(|value| value.to_str().ok()))
 }
 
+/// A page in a window that a client has opened, and waits to hear from: that the two belong together
+/// must not be cut. The page may have the script that tells the client.
+pub(super) fn popup(pages: &Pages, shown: Page) -> Response {
+    let mut response = page(pages, shown);
+    let headers = response.headers_mut();
+    let unsafe_none = HeaderValue::from_static("unsafe-none");
+    headers.insert("cross-origin-opener-policy", unsafe_none);
+    let policy = pages.popup_security_policy().clone();
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
 /// A page as an answer.
 pub(super) fn page(pages: &Pages, page: Page) -> Response {
     let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -7,6 +7,7 @@
 mod account_validity;
 mod audit;
 mod auth;
+mod auth_fallback;
 mod body;
 pub mod chappe_admin;
 mod client;
@@ -15,6 +16,7 @@ pub mod development;
 pub mod email_links;
 pub mod endpoint;
 pub mod error;
+mod guests;
 pub mod health;
 mod html;
 mod identity;
@@ -209,6 +211,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))
             .merge(consent::routes(&state.pages))
+            .merge(auth_fallback::routes())
             .merge(well_known::routes())
             .route("/", get(home));
     }

@@ -35,6 +35,13 @@ const TEMPLATES: BuiltIn = built_in![
     "style.css",
     "en/address_confirmed.html",
     "en/already_renewed.html",
+    "en/auth_done.html",
+    "en/auth_dummy.html",
+    "en/auth_email.html",
+    "en/auth_email_sent.html",
+    "en/auth_password.html",
+    "en/auth_registration_token.html",
+    "en/auth_terms.html",
     "en/consent.html",
     "en/consent_done.html",
     "en/development_mail.html",
@@ -48,6 +55,13 @@ const TEMPLATES: BuiltIn = built_in![
     "en/renewed.html",
     "fr/address_confirmed.html",
     "fr/already_renewed.html",
+    "fr/auth_done.html",
+    "fr/auth_dummy.html",
+    "fr/auth_email.html",
+    "fr/auth_email_sent.html",
+    "fr/auth_password.html",
+    "fr/auth_registration_token.html",
+    "fr/auth_terms.html",
     "fr/consent.html",
     "fr/consent_done.html",
     "fr/development_mail.html",
@@ -64,6 +78,12 @@ const TEMPLATES: BuiltIn = built_in![
 /// The one style sheet, inside each page.
 const STYLE: &str = "style.css";
 
+/// How the last page of a stage of authentication tells the client that opened it (client-server API
+/// v1.19, "Fallback").
+const AUTH_DONE: &str = "if (window.onAuthDone) { window.onAuthDone(); } \
+    else if (window.opener && window.opener.postMessage) { \
+    window.opener.postMessage(\"authDone\", \"*\"); }";
+
 /// What is shown when a page cannot be rendered.
 const BROKEN: &str = "<!DOCTYPE html>\n<html lang=\"fr\"><head><meta charset=\"utf-8\">\
     <title>Erreur</title></head><body><main><h1>Erreur</h1><p>Cette page ne peut pas être \
@@ -74,6 +94,7 @@ const BROKEN: &str = "<!DOCTYPE html>\n<html lang=\"fr\"><head><meta charset=\"u
 pub struct Pages {
     templates: Templates,
     content_security_policy: HeaderValue,
+    popup_security_policy: HeaderValue,
     app_name: String,
 }
 
@@ -129,6 +150,36 @@ pub struct OutboxEntry<'a> {
     pub text: &'a str,
 }
 
+/// What a stage of authentication asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum AuthForm<'a> {
+    /// Nothing but to go on.
+    Dummy,
+    /// To agree to documents, each with its name, version and address.
+    Terms(&'a [(&'a str, &'a str, &'a str)]),
+    /// The password of the account.
+    Password,
+    /// A registration token.
+    RegistrationToken,
+    /// An e-mail address.
+    Email,
+    /// To open the link in the mail.
+    EmailSent,
+}
+
+impl AuthForm<'_> {
+    fn template(self) -> &'static str {
+        match self {
+            Self::Dummy => "auth_dummy",
+            Self::Terms(_) => "auth_terms",
+            Self::Password => "auth_password",
+            Self::RegistrationToken => "auth_registration_token",
+            Self::Email => "auth_email",
+            Self::EmailSent => "auth_email_sent",
+        }
+    }
+}
+
 impl Pages {
     /// The renderer of a service called `app_name`. The files of `folder` replace templates.
     ///
@@ -138,7 +189,8 @@ impl Pages {
     pub fn new(app_name: &str, folder: Option<&Path>) -> Result<Self, PageError> {
         let templates = Templates::load(TEMPLATES, folder)?;
         let pages = Self {
-            content_security_policy: content_security_policy(templates.text(STYLE))?,
+            content_security_policy: content_security_policy(templates.text(STYLE), None)?,
+            popup_security_policy: content_security_policy(templates.text(STYLE), Some(AUTH_DONE))?,
             templates,
             app_name: app_name.to_owned(),
         };
@@ -152,6 +204,11 @@ impl Pages {
     /// and fonts that stand in it or in the page, and forms to this server.
     pub fn content_security_policy(&self) -> &HeaderValue {
         &self.content_security_policy
+    }
+
+    /// The same for [`auth`](Self::auth) and [`auth_done`](Self::auth_done), which has a script.
+    pub fn popup_security_policy(&self) -> &HeaderValue {
+        &self.popup_security_policy
     }
 
     /// `GET /`: what this is, that it works, and how to sign in.
@@ -261,6 +318,33 @@ impl Pages {
         self.page(200, "consent_done", visitor, Value::UNDEFINED)
     }
 
+    /// A stage of authentication: a form that posts the hidden `fields` (names and values), and what
+    /// people type, to the same page. `is_wrong`: what they typed before did not pass.
+    pub fn auth(
+        &self,
+        form: &AuthForm<'_>,
+        fields: &[(&str, &str)],
+        is_wrong: bool,
+        visitor: impl Into<Visitor>,
+    ) -> Page {
+        let fields = pairs(fields.iter().copied());
+        let documents: Vec<Value> = match form {
+            AuthForm::Terms(documents) => documents
+                .iter()
+                .map(|&(name, version, url)| context! { name, version, url })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let status = if is_wrong { 401 } else { 200 };
+        let words = context! { action => "web", fields, documents, is_wrong };
+        self.page(status, form.template(), visitor, words)
+    }
+
+    /// The stage was passed: the client may go on.
+    pub fn auth_done(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "auth_done", visitor, context! { script => AUTH_DONE })
+    }
+
     fn page(&self, status: u16, name: &str, visitor: impl Into<Visitor>, words: Value) -> Page {
         let visitor = visitor.into();
         let language = visitor.language;
@@ -315,11 +399,14 @@ fn pairs<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Value> {
         .collect()
 }
 
-fn content_security_policy(style: &str) -> Result<HeaderValue, PageError> {
-    let hash = STANDARD.encode(Sha256::digest(style));
+fn content_security_policy(style: &str, script: Option<&str>) -> Result<HeaderValue, PageError> {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    let style = hash(style);
+    let script = script.map(|script| format!("script-src 'sha256-{}'; ", hash(script)));
+    let script = script.unwrap_or_default();
     // Images and fonts are an operator's: ours have none.
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; font-src data:; \
+        "default-src 'none'; {script}style-src 'sha256-{style}'; img-src data:; font-src data:; \
          form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     );
     HeaderValue::try_from(policy).map_err(PageError::Policy)

@@ -1,6 +1,6 @@
 //! Every page with invented contents: to try an operator's templates out, and for previews.
 
-use super::{Home, OutboxEntry, Page, PageError, Pages, Visitor};
+use super::{AuthForm, Home, OutboxEntry, Page, PageError, Pages, Visitor};
 use crate::{language::Language, templates::Faults};
 
 /// A page with invented contents.
@@ -36,6 +36,7 @@ impl Pages {
             text: "https://example.org/ a b\n",
         };
         let fields = [("token", "sample")];
+        let auth = |form: AuthForm<'_>| self.auth(&form, &fields, false, &visitor);
         [
             ("home", self.home(&home, &visitor)),
             ("address_confirmed", self.address_confirmed(&visitor)),
@@ -53,6 +54,17 @@ impl Pages {
                 self.consent("consent", &terms, &fields, &visitor),
             ),
             ("consent_done", self.consent_done(&posted)),
+            ("auth_dummy", auth(AuthForm::Dummy)),
+            ("auth_terms", auth(AuthForm::Terms(&terms))),
+            ("auth_password", auth(AuthForm::Password)),
+            ("auth_registration_token", auth(AuthForm::RegistrationToken)),
+            ("auth_email", auth(AuthForm::Email)),
+            ("auth_email_sent", auth(AuthForm::EmailSent)),
+            (
+                "auth_password_wrong",
+                self.auth(&AuthForm::Password, &fields, true, &visitor),
+            ),
+            ("auth_done", self.auth_done(&visitor)),
             ("not_found", self.not_found(&visitor)),
             (
                 "development_outbox",

@@ -19,6 +19,8 @@ use crate::store::{
 const TAG: &str = "m.tag";
 /// The largest content, in bytes.
 const MAX_BYTES: usize = 256 << 10;
+/// The longest text that is looked at for whether it is an empty object, in bytes.
+const MAX_EMPTY: usize = 64;
 /// The longest type, and the longest tag, in bytes.
 const MAX_NAME: usize = 255;
 
@@ -69,12 +71,50 @@ impl Rooms {
         if !content.get().trim_start().starts_with('{') {
             return Err(Error::BadJson("account data is a JSON object"));
         }
+        self.replace_account_data(actor, room_id, event_type, content.to_owned())
+            .await
+    }
+
+    /// Deletes account data (MSC3391): there is nothing to be read of it, and syncs that go on say
+    /// that it is empty. What is not there can be deleted too.
+    ///
+    /// # Errors
+    /// As [`Self::set_account_data`].
+    pub async fn delete_account_data(
+        &self,
+        actor: &Actor,
+        room_id: Option<&RoomId>,
+        event_type: &str,
+    ) -> Result<(), Error> {
+        if event_type == FULLY_READ || event_type == PUSH_RULES {
+            return Err(Error::ServerManaged);
+        }
+        check_name(event_type)?;
+        match self.account_data(actor, room_id, event_type).await {
+            Ok(_) => {}
+            // No sync has to tell of it.
+            Err(Error::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let deleted = RawValue::from_string(account_data::DELETED.to_owned());
+        let deleted = deleted.map_err(|error| Error::Invalid(error.to_string()))?;
+        self.replace_account_data(actor, room_id, event_type, deleted)
+            .await
+    }
+
+    async fn replace_account_data(
+        &self,
+        actor: &Actor,
+        room_id: Option<&RoomId>,
+        event_type: &str,
+        content: Box<RawValue>,
+    ) -> Result<(), Error> {
         let room = match room_id {
             Some(room_id) => Some(self.known_room(actor, room_id).await?),
             None => None,
         };
         let _turn = self.0.locks.turn(actor.user, room).await;
-        self.write_account_data(actor, room, event_type, content.to_owned())
+        self.write_account_data(actor, room, event_type, content)
             .await?;
         if room.is_none() && event_type == HIDE_PROFILE {
             // The answer says that it holds for searches too (RL-01, RL-02).
@@ -173,10 +213,18 @@ impl Rooms {
         actor: &Actor,
         room: Option<RoomNid>,
         event_type: &str,
-        content: Box<RawValue>,
+        mut content: Box<RawValue>,
     ) -> Result<(), Error> {
         if content.get().len() > MAX_BYTES {
             return Err(Error::TooLarge("the account data"));
+        }
+        // An empty object is as good as a deletion, however it is written (MSC3391).
+        let is_empty = content.get().len() < MAX_EMPTY
+            && serde_json::from_str::<Map<String, Value>>(content.get())
+                .is_ok_and(|fields| fields.is_empty());
+        if is_empty {
+            content = RawValue::from_string(account_data::DELETED.to_owned())
+                .map_err(|error| Error::Invalid(error.to_string()))?;
         }
         let write = Write {
             account_data: vec![AccountDataWrite {

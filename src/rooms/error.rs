@@ -28,6 +28,9 @@ pub enum Error {
     /// The room does not allow it: power levels, join rules, bans.
     #[error("{0}")]
     Forbidden(String),
+    /// The room does not let guest accounts in.
+    #[error("guests may not join this room")]
+    GuestAccess,
     /// The authorization rules or the event format refuse the event.
     #[error(transparent)]
     Event(EventError),

@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod filters;
 mod gate;
+mod guests;
 mod locks;
 mod membership;
 mod outline;
@@ -41,13 +42,14 @@ use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId,
     ServerName, ServerSigningKeyId, UserId, signatures::JsonError,
 };
+use tokio::sync::Notify;
 
 pub use self::{
     create::Says,
     delayed::{Delayed, DelayedAction, DelayedLimits},
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
-    membership::{InvitingRoom, SomeRooms, ThirdPartyInvite},
+    membership::{InvitingRoom, Joining, SignedInvite, SomeRooms, ThirdPartyInvite},
     outline::{Onlooker, Outline},
     push_rules::default_push_rules,
     read::{
@@ -114,6 +116,8 @@ struct Inner {
     delayed: DelayedClock,
     /// For changes that read what they change.
     locks: Locks,
+    /// Told when a room has stopped to let guests in.
+    guests: Notify,
 }
 
 impl Rooms {
@@ -130,6 +134,7 @@ impl Rooms {
             typing: Typing::new(&random, clock.clone()),
             delayed: DelayedClock::new(),
             locks: Locks::new(),
+            guests: Notify::new(),
             settings,
             store,
             policy,

@@ -168,6 +168,7 @@ impl Rooms {
         let draft = Draft::state(event_type.clone(), state_key, content);
         let plan = |room: &Room| {
             require_joined(room, actor)?;
+            state_rules::check_in_room(room, &draft)?;
             Ok(plan_state(room, actor, &draft))
         };
         let name = event_type.to_string();

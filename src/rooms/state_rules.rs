@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, RoomAliasId, UserId,
-    events::StateEventType,
+    events::{StateEventType, TimelineEventType},
 };
 
 use super::Error;
+use crate::event::{Draft, Room};
 
 /// The fields of power levels that hold one level.
 const LEVELS: &[&str] = &[
@@ -40,6 +41,26 @@ pub(super) fn check_content(
     match event_type {
         StateEventType::RoomPowerLevels if state_key.is_empty() => check_power_levels(content),
         _ => Ok(()),
+    }
+}
+
+/// Checks what depends on the room: power levels that name those who stand above them (from room
+/// version 12 on) are a mistake, and not a lack of power.
+pub(super) fn check_in_room(room: &Room, draft: &Draft) -> Result<(), Error> {
+    if draft.event_type != TimelineEventType::RoomPowerLevels
+        || draft.state_key.as_deref() != Some("")
+    {
+        return Ok(());
+    }
+    let Some(CanonicalJsonValue::Object(users)) = draft.content.get("users") else {
+        return Ok(());
+    };
+    let mut above = room.power_levels().infinite_users();
+    match above.find(|user_id| users.contains_key(user_id.as_str())) {
+        None => Ok(()),
+        Some(user_id) => Err(Error::BadContent(format!(
+            "{user_id} is a creator of the room and has no level"
+        ))),
     }
 }
 

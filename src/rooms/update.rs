@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::{OwnedUserId, RoomId};
+use ruma::{OwnedUserId, RoomId, events::room::guest_access::GuestAccess};
 
 use super::{Actor, Error, Rooms, Transaction, persist};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::{
         RoomNid, StoreError,
         invitations::NewInvitation,
-        journal::{RoomWrite, TransactionWrite, Write},
+        journal::{Pending, RoomWrite, TransactionWrite, Write},
         live::{RoomHead, RoomWriter, TimelineEvent},
         transactions,
     },
@@ -34,6 +34,14 @@ pub struct Planned {
     /// Whether the policy has decided on it already, as part of something larger, or has nothing
     /// to say, since the server itself chose what it holds.
     pub is_decided: bool,
+}
+
+/// What was handed to the journal.
+struct Submitted {
+    events: Vec<Arc<TimelineEvent>>,
+    pending: Pending,
+    /// Whether guests may not be in the room any more.
+    ends_guest_access: bool,
 }
 
 impl Planned {
@@ -83,11 +91,21 @@ impl Rooms {
             let writer = room.writer().await;
             let generation = writer.generation();
             let outcome = self.submit(nid, writer, actor, transaction, &plan).await?;
-            let Some((events, pending)) = outcome else {
+            let Some(Submitted {
+                events,
+                pending,
+                ends_guest_access,
+            }) = outcome
+            else {
                 return Ok(Vec::new());
             };
             match pending.committed().await {
-                Ok(_) => return Ok(events),
+                Ok(_) => {
+                    if ends_guest_access {
+                        self.tell_guests_unwanted();
+                    }
+                    return Ok(events);
+                }
                 Err(StoreError::Conflict) => {
                     room.discard(generation);
                     self.0.store.catch_up().await?;
@@ -110,7 +128,7 @@ impl Rooms {
         actor: &Actor,
         transaction: Option<&Transaction>,
         plan: &P,
-    ) -> Result<Option<(Vec<Arc<TimelineEvent>>, crate::store::journal::Pending)>, Error>
+    ) -> Result<Option<Submitted>, Error>
     where
         P: Fn(&Room) -> Result<Vec<Planned>, Error> + Send + Sync,
     {
@@ -135,8 +153,14 @@ impl Rooms {
             ..Write::default()
         };
         let pending = self.0.store.journal().submit(write).await?;
+        let lets_guests_in = |head: &RoomHead| *head.room().guest_access() == GuestAccess::CanJoin;
+        let ends_guest_access = lets_guests_in(&head) && !lets_guests_in(&built.head);
         writer.submitted(built.head);
-        Ok(Some((built.events, pending)))
+        Ok(Some(Submitted {
+            events: built.events,
+            pending,
+            ends_guest_access,
+        }))
     }
 
     fn transaction_write(

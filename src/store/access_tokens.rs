@@ -56,6 +56,8 @@ pub struct Session {
     pub is_admin: bool,
     /// Whether the user is an external guest.
     pub is_external: bool,
+    /// Whether it is a guest account of the specification.
+    pub is_guest: bool,
     /// Whether the account is closed.
     pub is_deactivated: bool,
     /// Whether the account is locked.
@@ -108,6 +110,7 @@ pub async fn find(
             devices.device_id,
             accounts.is_admin,
             accounts.is_external,
+            accounts.is_guest,
             accounts.deactivated_ms,
             account_holds.locked_ms AS "locked_ms?", -- from a left join
             account_holds.suspended_ms AS "suspended_ms?", -- from a left join
@@ -136,6 +139,7 @@ pub async fn find(
         device_id: row.device_id.into(),
         is_admin: row.is_admin,
         is_external: row.is_external,
+        is_guest: row.is_guest,
         is_deactivated: row.deactivated_ms.is_some(),
         is_locked: row.locked_ms.is_some(),
         is_suspended: row.suspended_ms.is_some(),

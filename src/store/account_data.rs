@@ -16,7 +16,11 @@ pub struct AccountData {
     pub content: Box<RawValue>,
 }
 
-/// All account data of a user.
+/// The content of account data that was deleted. The row stays, since incremental syncs tell of it
+/// (MSC3391).
+pub const DELETED: &str = "{}";
+
+/// All account data of a user, also what was deleted.
 pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<AccountData>, StoreError> {
     let rows = sqlx::query!(
         r#"
@@ -41,7 +45,7 @@ pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<AccountD
         .collect()
 }
 
-/// One content.
+/// One content. There is none of what was deleted.
 pub async fn find(
     conn: &mut PgConnection,
     user: UserNid,
@@ -55,6 +59,7 @@ pub async fn find(
         WHERE user_nid = $1
             AND room_nid = $2
             AND event_type = $3
+            AND content <> '{}'
         "#,
         user as UserNid,
         room.unwrap_or_default() as RoomNid,

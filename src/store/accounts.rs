@@ -67,6 +67,8 @@ pub struct NewAccount<'a> {
     pub is_admin: bool,
     /// Whether the person is an external guest.
     pub is_external: bool,
+    /// Whether it is a guest account of the specification.
+    pub is_guest: bool,
     /// What a shared-secret registration says about it.
     pub user_type: Option<&'a str>,
     /// Now.
@@ -83,9 +85,10 @@ pub async fn insert(conn: &mut PgConnection, new: &NewAccount<'_>) -> Result<boo
             is_admin,
             is_external,
             user_type,
-            created_ms
+            created_ms,
+            is_guest
         )
-        VALUES ($1, $2, $3, $4, $5, $6)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (user_nid) DO NOTHING
         "#,
         new.user as UserNid,
@@ -94,6 +97,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewAccount<'_>) -> Result<boo
         new.is_external,
         new.user_type,
         new.created_ms,
+        new.is_guest,
     )
     .execute(conn)
     .await?;

@@ -4,7 +4,7 @@ use ruma::OwnedDeviceId;
 use sqlx::PgConnection;
 use zeroize::Zeroizing;
 
-use super::{StoreError, access_tokens::TokenHash};
+use super::{StoreError, UserNid, access_tokens::TokenHash, threepids::Purpose};
 
 /// A session of user-interactive authentication.
 #[derive(Clone)]
@@ -34,28 +34,59 @@ pub struct Results {
     pub registration_token: Option<String>,
 }
 
+/// A session to begin.
+pub struct NewAuthSession<'a> {
+    /// Its id, hashed.
+    pub session: TokenHash,
+    /// What it is good for.
+    pub binding: &'a [u8],
+    /// The stages that may be passed on a page in a browser.
+    pub offered: &'a [&'a str],
+    /// Whose account it is about, if that is known.
+    pub user: Option<UserNid>,
+    /// What a proof of an address must have been asked for.
+    pub purpose: Purpose,
+    /// Now.
+    pub created_ms: i64,
+    /// When it ends.
+    pub expires_ms: i64,
+}
+
+/// What a page in a browser is told of a session.
+#[derive(Clone, Debug)]
+pub struct BrowserSession {
+    /// The stages that may be passed there.
+    pub offered: Vec<String>,
+    /// The stages that were passed.
+    pub completed: Vec<String>,
+    /// Whose account it is about, if that is known.
+    pub user: Option<UserNid>,
+    /// What a proof of an address must have been asked for.
+    pub purpose: Option<Purpose>,
+}
+
 /// Begins a session.
-pub async fn insert(
-    conn: &mut PgConnection,
-    session: TokenHash,
-    binding: &[u8],
-    created_ms: i64,
-    expires_ms: i64,
-) -> Result<(), StoreError> {
+pub async fn insert(conn: &mut PgConnection, new: &NewAuthSession<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         INSERT INTO interactive_auth_sessions (
             session_hash,
             binding,
+            offered,
+            user_nid,
+            purpose,
             created_ms,
             expires_ms
         )
-        VALUES ($1, $2, $3, $4)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         "#,
-        session.as_bytes(),
-        binding,
-        created_ms,
-        expires_ms,
+        new.session.as_bytes(),
+        new.binding,
+        new.offered as &[&str],
+        new.user as Option<UserNid>,
+        new.purpose.as_str(),
+        new.created_ms,
+        new.expires_ms,
     )
     .execute(conn)
     .await?;
@@ -90,6 +121,36 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     Ok(row.map(Row::into_session))
+}
+
+/// The same for a page in a browser, which knows the id alone.
+pub async fn find_for_browser(
+    conn: &mut PgConnection,
+    session: TokenHash,
+    now_ms: i64,
+) -> Result<Option<BrowserSession>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            offered,
+            completed,
+            user_nid AS "user: UserNid",
+            purpose
+        FROM interactive_auth_sessions
+        WHERE session_hash = $1
+            AND expires_ms > $2
+        "#,
+        session.as_bytes(),
+        now_ms,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| BrowserSession {
+        offered: row.offered,
+        completed: row.completed,
+        user: row.user,
+        purpose: row.purpose.as_deref().and_then(Purpose::parse),
+    }))
 }
 
 /// Adds what was learned, and a stage that was passed. What the session knew before stays.

@@ -279,6 +279,28 @@ pub async fn find_inviter(
     found.as_deref().map(user_id).transpose()
 }
 
+/// Whether an invitation can still be accepted. One that this server does not remember is left to
+/// its room.
+pub async fn is_open(
+    conn: &mut PgConnection,
+    token: &str,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let is_open = sqlx::query_scalar!(
+        r#"
+        SELECT state IN ('pending', 'bound')
+            AND expires_ms > $2 AS "is_open!" -- both columns are not null
+        FROM third_party_invitations
+        WHERE token = $1
+        "#,
+        token,
+        now_ms,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(is_open.unwrap_or(true))
+}
+
 /// Whether a key belongs to an invitation that is still open.
 pub async fn is_key_valid(
     conn: &mut PgConnection,

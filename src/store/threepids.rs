@@ -169,7 +169,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn as_str(self) -> &'static str {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let all = [
+            Self::Registration,
+            Self::Password,
+            Self::Identity,
+            Self::Address,
+        ];
+        all.into_iter().find(|purpose| purpose.as_str() == name)
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Registration => "registration",
             Self::Password => "password",

@@ -100,7 +100,10 @@ impl Sync {
             missed.add_receipts(receipts::list(&mut conn, &rooms, user, None).await?);
         }
         for data in account_data::list(&mut conn, user).await? {
-            missed.add_account_data(data.room, data.event_type, data.content);
+            // Whoever never saw it need not hear that it is gone.
+            if data.content.get() != account_data::DELETED {
+                missed.add_account_data(data.room, data.event_type, data.content);
+            }
         }
         let global = missed.account_data.entry(None).or_default();
         if !global.contains_key(PUSH_RULES) {

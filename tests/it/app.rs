@@ -2,7 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use chappe::lifecycle::Drained;
+use chappe::{
+    app::{App, AppOptions},
+    config::Config,
+    lifecycle::Drained,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -381,4 +385,68 @@ async fn mails_wait_in_the_outbox_for_developers_only() {
     ] {
         assert!(empty.headers.contains_key(header), "{header}");
     }
+}
+
+#[tokio::test]
+async fn no_process_signs_with_another_key_than_that_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::new().await;
+    let url = server.database().url.clone();
+    let at = |name: &str| {
+        let data = folder.path().join(name);
+        crate::harness::server::config(&url, &data, &TestOptions::default())
+    };
+    // The same key is welcome, and the first one stays.
+    let sibling = server.sibling().await;
+    let key_of = |server: &TestServer| server.app.rooms().public_key().1;
+    assert_eq!(key_of(&server), key_of(&sibling));
+    let key = server.app.rooms().public_key().0.to_string();
+    sibling.stop().await;
+    let refused = App::build(
+        Config::from_toml(&at("other")).unwrap(),
+        AppOptions::default(),
+    )
+    .await;
+    let refused = format!("{:#}", refused.err().unwrap());
+    for part in [
+        "is not the one that signs for this server",
+        key.as_str(),
+        "chappe signing-key rotate",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let rotate = async |text: String| {
+        let file = folder.path().join("chappe.toml");
+        fs::write(&file, text).unwrap();
+        let rotated = tokio::task::spawn_blocking(move || {
+            let (mut out, mut problems) = (Vec::new(), Vec::new());
+            let file = file.to_str().unwrap();
+            let arguments = ["chappe", "signing-key", "rotate", "--config", file];
+            let code = chappe::cli::run(arguments, &mut out, &mut problems).unwrap();
+            let text = String::from_utf8([out, problems].concat()).unwrap();
+            (code, text)
+        });
+        rotated.await.unwrap()
+    };
+    let (code, said) = rotate(at("other")).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&format!("and {key} no more")), "{said}");
+    let (code, said) = rotate(at("other")).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("is the key that signs already"), "{said}");
+    let app = App::build(
+        Config::from_toml(&at("other")).unwrap(),
+        AppOptions::default(),
+    )
+    .await;
+    let app = app.unwrap();
+    assert_ne!(app.rooms().public_key().1, key_of(&server));
+    app.shutdown().await;
+    // The old one signs no more, and does not come back.
+    let old = crate::harness::server::config(&url, &server.folder(), &TestOptions::default());
+    let refused = App::build(Config::from_toml(&old).unwrap(), AppOptions::default()).await;
+    assert!(refused.is_err());
+    let (code, said) = rotate(old).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("was called"), "{said}");
 }

@@ -237,7 +237,7 @@ async fn processes_share_a_file_each_with_its_own_chain() {
 }
 
 #[tokio::test]
-async fn what_administrators_do_is_told_by_whom_and_to_whom() {
+async fn r_07_what_administrators_do_is_told_by_whom_and_to_whom() {
     let server = server("").await;
     let root = person_with(&server, "root@culture.gouv.fr", None, true).await;
     let alice = person(&server, "alice@culture.gouv.fr").await;

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use chappe::cli;
 use serde_json::{Value, json};
 
-use crate::harness::tchap::{CONFIG, person, person_with, server};
+use crate::harness::{
+    server::{TestOptions, TestServer},
+    tchap::{CONFIG, person, person_with, server},
+};
 
 const PATH: &str = "/_chappe/admin/v1/policy/explain/registration";
 const INVITE: &str = "/_chappe/admin/v1/policy/explain/invite";
@@ -190,6 +193,7 @@ async fn rooms_and_invites_are_explained_by_the_rule_that_would_refuse_them() {
         paul.user_id.clone(),
     );
     let url = server.url.clone();
+    let people = [room.clone(), alice.clone(), bob.clone(), paul.clone()];
     let asked = tokio::task::spawn_blocking(move || {
         let source = ["--server", &url, "--token-file", text(&token)];
         let invite = |user: &str| {
@@ -209,4 +213,48 @@ async fn rooms_and_invites_are_explained_by_the_rule_that_would_refuse_them() {
         "{good:?}{refused:?}{room:?}"
     );
     assert!(room.1.contains("denied   create_room"), "{room:?}");
+    assert_eq!((good.1, refused.1, room.1), offline(&server, people).await);
+}
+
+/// What the database says, without a server that is asked.
+async fn offline(
+    server: &TestServer,
+    [room, alice, bob, paul]: [String; 4],
+) -> (String, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, body) = (
+        folder.path().join("chappe.toml"),
+        folder.path().join("room.json"),
+    );
+    let options = TestOptions::with(CONFIG);
+    let text = crate::harness::server::config(&server.database().url, &server.folder(), &options);
+    fs::write(&config, text).unwrap();
+    fs::write(&body, r#"{"preset":"private_chat"}"#).unwrap();
+    let asked = tokio::task::spawn_blocking(move || {
+        let source = ["--config", self::text(&config)];
+        let invite = |user: &str| {
+            let more = ["--room", &room, "--sender", &alice, user];
+            run("invite", &[&source[..], &more].concat())
+        };
+        let create = |file: &Path| {
+            let more = ["--creator", &paul, self::text(file)];
+            run("room", &[&source[..], &more].concat())
+        };
+        let unknown = run(
+            "invite",
+            &[
+                &source[..],
+                &["--room", "!nowhere:example.org", "--sender", &alice, &bob],
+            ]
+            .concat(),
+        );
+        assert_eq!(unknown.0, 1, "{unknown:?}");
+        assert!(unknown.2.contains("unknown room"), "{unknown:?}");
+        let broken = folder.path().join("broken.json");
+        fs::write(&broken, r#"{"preset":7}"#).unwrap();
+        let broken = create(&broken);
+        assert_eq!((broken.0, broken.1.as_str()), (1, ""), "{broken:?}");
+        (invite(&bob).1, invite(&paul).1, create(&body).1)
+    });
+    asked.await.unwrap()
 }

@@ -37,7 +37,7 @@ pub(crate) struct Operation {
     /// Whether clients also call it as `r0`.
     is_old: bool,
     /// Whether it asks for a token: always, never, or where there is one.
-    token: Option<bool>,
+    pub(crate) token: Option<bool>,
     is_limited: bool,
     takes_json: bool,
 }

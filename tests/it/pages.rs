@@ -261,7 +261,7 @@ fn a_preview_shows_every_mail_and_page_as_the_operator_changed_them() {
             .contains("Subject: Bienvenue sur Tchap")
     );
     let pages = names(&folder.join("page"));
-    assert_eq!(pages.len(), 14 * 2, "{pages:?}");
+    assert_eq!(pages.len(), 22 * 2, "{pages:?}");
     assert!(
         operator
             .previewed("page/renewed.fr.html")

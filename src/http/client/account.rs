@@ -55,7 +55,8 @@ async fn whoami(
     State(_): State<Accounts>,
     request: Ruma<whoami::v3::Request>,
 ) -> Result<whoami::v3::Response, ApiError> {
-    let mut response = whoami::v3::Response::new(request.sender.user_id().to_owned(), false);
+    let sender = &request.sender;
+    let mut response = whoami::v3::Response::new(sender.user_id().to_owned(), sender.is_guest());
     response.device_id = request.sender.device_id().map(ToOwned::to_owned);
     Ok(response)
 }

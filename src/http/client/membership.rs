@@ -8,17 +8,22 @@ use ruma::{
     api::client::{
         knock::knock_room,
         membership::{
-            ban_user, forget_room,
+            ThirdPartySigned, ban_user, forget_room,
             invite_user::{self, v3::InvitationRecipient},
             join_room_by_id, join_room_by_id_or_alias, kick_user, leave_room, unban_user,
         },
     },
 };
 
+use serde_json::{Map, Value};
+
+use super::with_fields::WithFields;
 use crate::{
+    accounts::Requester,
+    event::build,
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
-    rooms::{Actor, Rooms},
+    rooms::{Actor, Joining, Rooms, SignedInvite},
 };
 
 /// Every endpoint of this file.
@@ -38,15 +43,16 @@ pub(super) fn routes() -> Router<AppState> {
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`.
 async fn join(
     State(state): State<AppState>,
-    request: Ruma<join_room_by_id_or_alias::v3::Request>,
+    request: Ruma<WithFields<join_room_by_id_or_alias::v3::Request>>,
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    let body = request.body;
+    let WithFields { body, fields } = request.body;
     limit_join(&state, &actor, &body.room_id_or_alias).await?;
-    let reason = body.reason.as_deref();
+    let (reason, signed) = (body.reason.as_deref(), body.third_party_signed);
+    let joining = joining(&request.sender, reason, signed, fields)?;
     let room_id = state
         .rooms
-        .join(&actor, &body.room_id_or_alias, reason)
+        .join(&actor, &body.room_id_or_alias, &joining)
         .await?;
     Ok(join_room_by_id_or_alias::v3::Response::new(room_id))
 }
@@ -54,17 +60,44 @@ async fn join(
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`.
 async fn join_by_id(
     State(state): State<AppState>,
-    request: Ruma<join_room_by_id::v3::Request>,
+    request: Ruma<WithFields<join_room_by_id::v3::Request>>,
 ) -> Result<join_room_by_id::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    let body = request.body;
+    let WithFields { body, fields } = request.body;
     limit_join(&state, &actor, (&*body.room_id).into()).await?;
-    let reason = body.reason.as_deref();
+    let (reason, signed) = (body.reason.as_deref(), body.third_party_signed);
+    let joining = joining(&request.sender, reason, signed, fields)?;
     let room_id = state
         .rooms
-        .join(&actor, (&*body.room_id).into(), reason)
+        .join(&actor, (&*body.room_id).into(), &joining)
         .await?;
     Ok(join_room_by_id::v3::Response::new(room_id))
+}
+
+/// What a body says of a join. What was signed is taken as it came.
+fn joining<'a>(
+    sender: &Requester,
+    reason: Option<&'a str>,
+    signed: Option<ThirdPartySigned>,
+    fields: Map<String, Value>,
+) -> Result<Joining<'a>, ApiError> {
+    let invite = signed.map(|invite| {
+        let signed = build::content_from(&fields.get("third_party_signed"));
+        let signed = signed.map_err(|error| ApiError::bad_json(error.to_string()))?;
+        Ok::<_, ApiError>(SignedInvite {
+            sender: invite.sender,
+            mxid: invite.mxid,
+            token: invite.token,
+            signed,
+        })
+    });
+    let joining = Joining {
+        reason,
+        invite: invite.transpose()?,
+        is_guest: sender.is_guest(),
+        ..Joining::default()
+    };
+    Ok(joining.with_fields(fields)?)
 }
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`.

@@ -33,6 +33,7 @@ mod typing;
 mod user_directory;
 mod users_info;
 mod versions;
+mod with_fields;
 
 use axum::Router;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{
-    accounts::{Accounts, EmailTokenRequest, NewSession, Registration, Session},
+    accounts::{Accounts, EmailTokenRequest, NewSession, Registered, Registration, Session},
     http::{ApiError, AppState, RouterExt as _, Ruma},
 };
 
@@ -34,9 +34,11 @@ async fn register(
     request: Ruma<register::v3::Request>,
 ) -> Result<register::v3::Response, ApiError> {
     let body = request.body;
-    // REG-20.
+    // REG-20: nobody is one with Tchap's rules.
     if body.kind == RegistrationKind::Guest {
-        return Err(ApiError::forbidden("There are no guest accounts"));
+        let (name, client) = (body.initial_device_display_name, request.client.address);
+        let registered = state.accounts.register_guest(name, Some(client)).await?;
+        return Ok(answer(registered));
     }
     let registered = state
         .accounts
@@ -50,11 +52,16 @@ async fn register(
             },
             inhibit_login: body.inhibit_login,
             auth: body.auth,
+            guest_access_token: body.guest_access_token.map(Zeroizing::new),
             client: Some(request.client.address),
         })
         .await?;
     // The account stands, whatever becomes of them now.
     state.identity.deliver_soon(registered.user).await;
+    Ok(answer(registered))
+}
+
+fn answer(registered: Registered) -> register::v3::Response {
     let mut response = register::v3::Response::new(registered.user_id);
     if let Some(session) = registered.session {
         let Session {
@@ -69,7 +76,7 @@ async fn register(
         response.refresh_token = refresh_token.map(|token| token.to_string());
         response.expires_in = expires_in;
     }
-    Ok(response)
+    response
 }
 
 /// `GET /_matrix/client/v3/register/available`.

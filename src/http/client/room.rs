@@ -16,7 +16,7 @@ use ruma::{
         },
         error::DeserializationError,
     },
-    events::TimelineEventType,
+    events::{StateEventType, TimelineEventType},
 };
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -147,6 +147,10 @@ async fn send_state(
     state.limits.check_user(Kind::Message, actor.user)?;
     let Delayable { body, delay } = request.body;
     let (event_type, state_key) = (&body.event_type, &body.state_key);
+    // Guests join by the endpoint that asks the room whether they may.
+    if request.sender.is_guest() && *event_type == StateEventType::RoomMember {
+        return Err(ApiError::guest_access_forbidden());
+    }
     let content = body.body.json();
     if let Some(delay) = delay {
         let event = Delayed {

@@ -105,6 +105,15 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
     }
 
+    /// 403 `M_GUEST_ACCESS_FORBIDDEN`: guest accounts may not do this.
+    pub fn guest_access_forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ErrorCode::GuestAccessForbidden,
+            "Guests may not do this",
+        )
+    }
+
     /// 404 `M_NOT_FOUND`: the endpoint is there, what it was asked for is not.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::{Home, OutboxEntry, Page, PageError, Pages, Visitor, parts};
+use super::{AuthForm, Home, OutboxEntry, Page, PageError, Pages, Visitor, parts};
 use crate::language::Language::{self, English, French};
 
 const EVIL: &str = "\"'><script>alert(1)</script>&";
@@ -45,6 +45,17 @@ fn every_page(pages: &Pages, word: &str, language: Language) -> Vec<Page> {
         pages.renewal_invalid(&opens),
         pages.consent(word, &[(word, word, word)], &[(word, word)], &opens),
         pages.consent_done(&posts),
+        pages.auth(&AuthForm::Dummy, &[(word, word)], false, &opens),
+        pages.auth(
+            &AuthForm::Terms(&[(word, word, word)]),
+            &[(word, word)],
+            false,
+            &opens,
+        ),
+        pages.auth(&AuthForm::Password, &[(word, word)], true, &opens),
+        pages.auth(&AuthForm::RegistrationToken, &[(word, word)], false, &opens),
+        pages.auth(&AuthForm::Email, &[(word, word)], true, &opens),
+        pages.auth(&AuthForm::EmailSent, &[(word, word)], false, &opens),
     ]
 }
 
@@ -140,7 +151,8 @@ fn pages_answer_with_the_status_of_what_happened() {
     assert_eq!(
         statuses,
         [
-            200, 200, 400, 200, 200, 404, 200, 200, 200, 200, 200, 400, 200, 200
+            200, 200, 400, 200, 200, 404, 200, 200, 200, 200, 200, 400, 200, 200, 200, 200, 401,
+            200, 401, 200
         ]
     );
 }

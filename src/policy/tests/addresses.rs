@@ -54,7 +54,7 @@ fn lk_02_a_pattern_matches_a_domain() {
 }
 
 #[test]
-fn lk_04_a_pattern_matches_a_domain_and_those_below() {
+fn lk_04_r_10_a_pattern_matches_a_domain_and_those_below() {
     let policy = tchap(RULES);
     assert_eq!(hs(&policy, "x@vip.fake.server"), "a.server");
     assert_eq!(hs(&policy, "x@sub.vip.fake.server"), "a.server");
@@ -88,7 +88,7 @@ fn lk_06_a_caller_outside_sees_the_public_twin_only() {
 }
 
 #[test]
-fn lk_07_an_address_bound_elsewhere_learns_its_old_and_new_server() {
+fn lk_07_r_25_an_address_bound_elsewhere_learns_its_old_and_new_server() {
     let policy = tchap(RULES);
     let bound = |server: &ServerName| {
         let info = policy.address_info(&address("x@allowed.server"), None, Some(server), false);

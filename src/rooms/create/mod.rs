@@ -86,7 +86,12 @@ impl Rooms {
         for user_id in &blueprint.invite {
             self.require_reachable(user_id)?;
         }
-        self.create_from(actor, &blueprint, alias).await
+        let room_id = self.create_from(actor, &blueprint, alias).await?;
+        // A room that a client makes to replace another.
+        if blueprint.create.contains_key("predecessor") {
+            self.take_over_settings(actor, &room_id).await;
+        }
+        Ok(room_id)
     }
 
     /// Makes the room of a blueprint.

@@ -6,17 +6,58 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
-    events::room::member::MembershipState,
+    CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
+    events::room::{guest_access::GuestAccess, member::MembershipState},
     room::{AllowRule, JoinRule},
 };
+use serde_json::{Map, Value};
 
-use super::MemberContent;
+use super::{MemberContent, SignedInvite};
 use crate::{
-    event::Room,
+    event::{Room, build},
     rooms::{Actor, Error, Planned, Rooms},
     store::{Membership, live::LiveRoom},
 };
+
+/// The fields of a member event that say something to servers: a client does not choose them.
+const RESERVED: &[&str] = &[
+    "avatar_url",
+    "displayname",
+    "is_direct",
+    "join_authorised_via_users_server",
+    "membership",
+    "reason",
+    "third_party_invite",
+    "third_party_signed",
+];
+
+/// What somebody says when they join.
+#[derive(Clone, Debug, Default)]
+pub struct Joining<'a> {
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// An invitation by e-mail that they exchange on the way.
+    pub invite: Option<SignedInvite>,
+    /// Whether they have a guest account: rooms say whether those may join.
+    pub is_guest: bool,
+    /// Fields of the member event that are the client's own; see [`Self::with_fields`].
+    pub custom: CanonicalJsonObject,
+}
+
+impl Joining<'_> {
+    /// With those of a body's fields that go into the member event as they are.
+    ///
+    /// # Errors
+    /// [`Error::BadJson`] for what no event can hold, such as fractions.
+    pub fn with_fields(self, mut fields: Map<String, Value>) -> Result<Self, Error> {
+        for name in RESERVED {
+            fields.remove(*name);
+        }
+        let custom = build::content_from(&fields)
+            .map_err(|_| Error::BadJson("the fields fit into no event"))?;
+        Ok(Self { custom, ..self })
+    }
+}
 
 impl Rooms {
     /// Joins a room. Does nothing in a room where the user is joined.
@@ -24,16 +65,20 @@ impl Rooms {
     /// # Errors
     /// [`Error::UnknownRoom`] or [`Error::UnknownAlias`] where there is none,
     /// [`Error::Unreachable`] for those of other servers, and [`Error::Forbidden`] where the join
-    /// rule or a ban says so.
+    /// rule or a ban says so; [`Error::GuestAccess`] for guests whom the room does not want.
     pub async fn join(
         &self,
         actor: &Actor,
         room: &RoomOrAliasId,
-        reason: Option<&str>,
+        joining: &Joining<'_>,
     ) -> Result<OwnedRoomId, Error> {
         let (room_id, room) = self.named_room(room).await?;
         if room.head().room().is_joined(&actor.user_id) {
             return Ok(room_id);
+        }
+        let is_invited = *room.head().room().membership(&actor.user_id) == MembershipState::Invite;
+        if let Some(invite) = joining.invite.as_ref().filter(|_| !is_invited) {
+            self.accept_signed_invite(actor, &room, invite).await?;
         }
         let shown = self.shown(actor.user).await?;
         let allowed = self.allowed_rooms(room.head().room(), actor).await?;
@@ -41,8 +86,12 @@ impl Rooms {
             if room.is_joined(&actor.user_id) {
                 return Ok(Vec::new());
             }
+            if joining.is_guest && *room.guest_access() != GuestAccess::CanJoin {
+                return Err(Error::GuestAccess);
+            }
             let content = MemberContent {
-                reason,
+                reason: joining.reason,
+                custom: Some(&joining.custom),
                 join_authorised_via_users_server: self.authorizer(room, actor, &allowed)?,
                 ..MemberContent::showing(MembershipState::Join, &shown)
             };

@@ -23,7 +23,8 @@ use serde::Serialize;
 pub(super) use self::join::allow_rules;
 pub use self::{
     everywhere::SomeRooms,
-    third_party::{InvitingRoom, ThirdPartyInvite},
+    join::Joining,
+    third_party::{InvitingRoom, SignedInvite, ThirdPartyInvite},
 };
 use super::{Error, Rooms};
 use crate::{
@@ -50,6 +51,9 @@ pub(super) struct MemberContent<'a> {
     pub(super) join_authorised_via_users_server: Option<OwnedUserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) third_party_invite: Option<&'a CanonicalJsonObject>,
+    /// Fields of the client's own. None of the above is replaced by them.
+    #[serde(skip)]
+    pub(super) custom: Option<&'a CanonicalJsonObject>,
 }
 
 impl<'a> MemberContent<'a> {
@@ -63,6 +67,7 @@ impl<'a> MemberContent<'a> {
             is_direct: false,
             join_authorised_via_users_server: None,
             third_party_invite: None,
+            custom: None,
         }
     }
 
@@ -77,7 +82,10 @@ impl<'a> MemberContent<'a> {
 
     /// The event.
     pub(super) fn draft(&self, user_id: &UserId) -> Result<Draft, Error> {
-        let content = build::content_from(self)?;
+        let mut content = build::content_from(self)?;
+        for (name, value) in self.custom.into_iter().flatten() {
+            content.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let state_key = user_id.as_str();
         Ok(Draft::state(StateEventType::RoomMember, state_key, content))
     }
@@ -94,7 +102,7 @@ impl Rooms {
         Ok(self.0.store.room_ids(&rooms).await?.into_values().collect())
     }
 
-    async fn room_numbers_with(
+    pub(in crate::rooms) async fn room_numbers_with(
         &self,
         user: UserNid,
         memberships: &[Membership],

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ruma::{
-    CanonicalJsonObject, RoomId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomId, UserId,
     events::{StateEventType, room::member::MembershipState},
 };
 use serde::Deserialize;
@@ -16,7 +16,10 @@ use super::{super::send::require_joined, MemberContent};
 use crate::{
     event::{Draft, Room},
     rooms::{Actor, Error, Planned, Rooms},
-    store::invitations::NewInvitation,
+    store::{
+        invitations::{self, NewInvitation},
+        live::LiveRoom,
+    },
 };
 
 /// The event with the rules of who may come in (tchap.md, 4.1).
@@ -44,6 +47,21 @@ impl ThirdPartyInvite {
             ..Planned::by(actor, Draft::state(event_type, token, self.content.clone()))
         }
     }
+}
+
+/// That somebody accepts an invitation by e-mail, signed with the key that they got with it.
+///
+/// Client-server API v1.19, `third_party_signed` of `POST /join/{roomIdOrAlias}`.
+#[derive(Clone, Debug)]
+pub struct SignedInvite {
+    /// Who invited.
+    pub sender: OwnedUserId,
+    /// Who accepts.
+    pub mxid: OwnedUserId,
+    /// The state key of the `m.room.third_party_invite` event.
+    pub token: String,
+    /// The whole object that was signed, with its signatures.
+    pub signed: CanonicalJsonObject,
 }
 
 /// What an invitation by e-mail depends on.
@@ -107,6 +125,61 @@ impl Rooms {
             Ok(vec![invite.planned(actor)])
         };
         self.update(room_id, actor, None, plan).await.map(drop)
+    }
+
+    /// Exchanges an invitation by e-mail for an invite, as its holder asks who joins. The
+    /// authorization rules look at the signature, and the policy at the person.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] where it was signed for somebody else, or is not open any more;
+    /// [`Error::Unreachable`] where somebody of another server has invited; and those of
+    /// [`Self::exchange_invite`].
+    pub(super) async fn accept_signed_invite(
+        &self,
+        actor: &Actor,
+        room: &LiveRoom,
+        invite: &SignedInvite,
+    ) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Shown {
+            display_name: Option<String>,
+        }
+        if invite.mxid != actor.user_id {
+            let message = "the invitation was signed for somebody else";
+            return Err(Error::Forbidden(message.to_owned()));
+        }
+        let closed = || Error::Forbidden("the invitation was withdrawn, or is over".to_owned());
+        let head = room.head();
+        let room = head.room();
+        let event_type = StateEventType::RoomThirdPartyInvite;
+        let event = room.state_event(&event_type, &invite.token);
+        let event = event.filter(|event| event.pdu.sender() == invite.sender);
+        let shown = event.ok_or_else(closed)?.pdu.content_as::<Shown>();
+        if !self.is_local(&invite.sender) {
+            return Err(Error::Unreachable);
+        }
+        {
+            let mut conn = self.0.store.conn().await?;
+            let now = self.0.clock.now_i64();
+            if !invitations::is_open(&mut conn, &invite.token, now).await? {
+                return Err(closed());
+            }
+        }
+        let inviter = Actor {
+            user_id: invite.sender.clone(),
+            user: self.0.store.user_number(&invite.sender).await?,
+            device: None,
+        };
+        let name = shown.and_then(|shown| shown.display_name);
+        let name = CanonicalJsonValue::String(name.unwrap_or_default());
+        let signed = CanonicalJsonValue::Object(invite.signed.clone());
+        let content = CanonicalJsonObject::from([
+            ("display_name".to_owned(), name),
+            ("signed".to_owned(), signed),
+        ]);
+        let (room_id, user_id) = (room.room_id(), &actor.user_id);
+        self.exchange_invite(&inviter, room_id, user_id, &invite.token, &content)
+            .await
     }
 
     /// Sends the invite that an invitation by e-mail becomes once its address is somebody's.

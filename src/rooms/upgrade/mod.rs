@@ -2,9 +2,11 @@
 //!
 //! Client-server API v1.19, "Room Upgrades". The new room is written in one piece, like any new
 //! room; then the old one is closed and points to it, and its aliases and its place in the
-//! directory move. Whoever joins the new room takes their settings along.
+//! directory move, and the spaces of who replaces it name the new one. Whoever joins the new room
+//! takes their settings along.
 
 mod settings;
+mod spaces;
 
 use std::collections::HashSet;
 
@@ -94,6 +96,7 @@ impl Rooms {
         let new = self.0.store.room_number(&new_id).await?;
         let new = new.ok_or(Error::UnknownRoom)?;
         self.move_names(old.nid(), new, is_published).await?;
+        self.move_in_spaces(actor, room_id, &new_id).await;
         self.take_over_settings(actor, &new_id).await;
         Ok(new_id)
     }
@@ -223,13 +226,13 @@ impl Successor<'_> {
                 drafts.push(copy(event_type, "", event)?);
             }
         }
-        let children = StateEventType::SpaceChild;
-        for event in self.old.state_of_type(&children) {
-            // A child that was removed is a content without servers.
-            if let Some(state_key) = event.pdu.state_key()
-                && event.pdu.content_str().contains("\"via\"")
-            {
-                drafts.push(copy(children.clone(), state_key, event)?);
+        for event_type in [StateEventType::SpaceChild, StateEventType::SpaceParent] {
+            for event in self.old.state_of_type(&event_type) {
+                if let Some(state_key) = event.pdu.state_key()
+                    && spaces::is_child(event.pdu.content_str())
+                {
+                    drafts.push(copy(event_type.clone(), state_key, event)?);
+                }
             }
         }
         for event in self.old.state_of_type(&StateEventType::RoomMember) {
@@ -246,8 +249,9 @@ impl Successor<'_> {
         Ok(drafts)
     }
 
-    /// The levels of the old room, without those who stand above them in the new one, and with
-    /// those who stood above them in the old one.
+    /// The levels of the old room, without those who stand above them in the new one. Those who stood
+    /// above them in the old one lead the new one where nobody stands above them there; else who
+    /// replaces a room says who its creators are, and they are named for that.
     fn levels(&self, mut content: CanonicalJsonObject) -> Result<CanonicalJsonObject, Error> {
         let users = content
             .entry("users".to_owned())
@@ -262,9 +266,11 @@ impl Successor<'_> {
         } else {
             HashSet::new()
         };
-        for user_id in self.old.power_levels().infinite_users() {
-            let leader = CanonicalJsonValue::Integer(Int::from(LEADER));
-            users.insert(user_id.to_string(), leader);
+        if now_above.is_empty() {
+            for user_id in self.old.power_levels().infinite_users() {
+                let leader = CanonicalJsonValue::Integer(Int::from(LEADER));
+                users.insert(user_id.to_string(), leader);
+            }
         }
         users.retain(|name, _| now_above.iter().all(|user_id| user_id.as_str() != name));
         Ok(content)

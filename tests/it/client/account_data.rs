@@ -1,5 +1,7 @@
 //! Account data, tags and push rules.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -150,4 +152,73 @@ async fn push_rules_begin_as_predefined_and_are_changed() {
     anna.put(&after, &new)
         .await
         .expect_error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn account_data_that_was_deleted_is_gone_and_syncs_say_so() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let room_id = room(&anna, "shared").await;
+    let kind = "org.example.a";
+    let unstable = format!(
+        "/_matrix/client/unstable/org.matrix.msc3391/user/{}",
+        encode(&anna.user_id)
+    );
+    let of_room = format!("rooms/{}/account_data/{kind}", encode(&room_id));
+    for (place, pointer) in [
+        (
+            format!("account_data/{kind}"),
+            "/account_data/events".to_owned(),
+        ),
+        (
+            of_room,
+            format!("/rooms/join/{room_id}/account_data/events"),
+        ),
+    ] {
+        let (path, delete) = (own(&anna, &place), format!("{unstable}/{place}"));
+        let shown = |sync: &Value| {
+            let events = sync.pointer(&pointer).and_then(Value::as_array).cloned();
+            let events = events.unwrap_or_default().into_iter();
+            let contents = events.filter(|event| event["type"] == kind);
+            contents
+                .map(|event| event["content"].clone())
+                .collect::<Vec<_>>()
+        };
+        // There is nothing to delete, and no news of it.
+        let before = anna.sync(None, Duration::ZERO).await["next_batch"].clone();
+        anna.delete(&delete).await.expect_ok();
+        let sync = anna.sync(before.as_str(), Duration::ZERO).await;
+        assert_eq!(sync["next_batch"], before, "{sync}");
+        for how in ["DELETE", "PUT"] {
+            anna.put(&path, &json!({ "a": 1 })).await.expect_ok();
+            let before = anna.sync(None, Duration::ZERO).await;
+            assert_eq!(shown(&before), [json!({ "a": 1 })]);
+            ben.delete(&delete).await.expect_error(403, "M_FORBIDDEN");
+            if how == "DELETE" {
+                anna.delete(&delete).await.expect_ok();
+            } else {
+                anna.put(&path, &json!({})).await.expect_ok();
+            }
+            let since = before["next_batch"].as_str();
+            assert_eq!(shown(&anna.sync(since, Duration::ZERO).await), [json!({})]);
+            anna.get(&path).await.expect_error(404, "M_NOT_FOUND");
+            assert_eq!(
+                shown(&anna.sync(None, Duration::ZERO).await),
+                [] as [Value; 0]
+            );
+            // Also for a process that has not seen it.
+            let sibling = anna.at(&server.sibling().await.url);
+            assert_eq!(
+                shown(&sibling.sync(since, Duration::ZERO).await),
+                [json!({})]
+            );
+        }
+    }
+    let rules = format!("{unstable}/account_data/m.push_rules");
+    anna.delete(&rules).await.expect_error(405, "M_BAD_JSON");
+    let nobody = server.client();
+    nobody
+        .delete(&rules)
+        .await
+        .expect_error(401, "M_MISSING_TOKEN");
 }

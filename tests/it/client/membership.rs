@@ -360,3 +360,134 @@ async fn state_that_makes_no_sense_is_refused() {
     let again = alice.put(&format!("{path}/"), &name).await.expect_ok();
     assert_eq!(first, again);
 }
+
+#[tokio::test]
+async fn what_somebody_says_when_they_join_stands_in_the_event() {
+    let server = TestServer::new().await;
+    let alice = server.register("alice").await;
+    let bob = server.register("bob").await;
+    let carol = server.register("carol").await;
+    let body = json!({ "preset": "public_chat", "room_alias_name": "place" });
+    let room = alice.create_room(&body).await;
+    let said = json!({
+        "foo": "bar",
+        "org.example.deep": { "a": [1] },
+        "reason": "Marché",
+        // What servers go by is not the client's to say.
+        "membership": "ban",
+        "displayname": "Alice",
+        "is_direct": true,
+        "join_authorised_via_users_server": alice.user_id,
+    });
+    let by_alias = format!("join/{}", encode("#place:example.org"));
+    let by_id = format!("rooms/{}/join", encode(&room));
+    for (client, path) in [(&bob, by_alias), (&carol, by_id)] {
+        client.post(&path, &said).await.expect_ok();
+        let member = state(&alice, &room, "m.room.member", &client.user_id).await;
+        let name = client
+            .user_id
+            .split(':')
+            .next()
+            .unwrap()
+            .trim_start_matches('@');
+        let expected = json!({
+            "membership": "join",
+            "displayname": name,
+            "foo": "bar",
+            "org.example.deep": { "a": [1] },
+            "reason": "Marché",
+        });
+        assert_eq!(member, expected);
+    }
+    let dave = server.register("dave").await;
+    let path = format!("join/{}", encode(&room));
+    dave.post(&path, &json!({ "foo": 1.5 }))
+        .await
+        .expect_error(400, "M_BAD_JSON");
+    assert_eq!(membership(&alice, &room, &dave.user_id).await, Value::Null);
+}
+
+#[tokio::test]
+async fn any_of_the_rooms_that_a_restricted_room_names_lets_people_in() {
+    let server = TestServer::new().await;
+    let alice = server.register("alice").await;
+    let bob = server.register("bob").await;
+    let public = json!({ "preset": "public_chat" });
+    let (first, second) = (
+        alice.create_room(&public).await,
+        alice.create_room(&public).await,
+    );
+    let allow = |rooms: &[&str]| {
+        let rooms = rooms.iter();
+        let rooms = rooms.map(|room| json!({ "type": "m.room_membership", "room_id": room }));
+        Value::Array(rooms.collect())
+    };
+    let cases = (8..=12).map(|version| (version, "restricted"));
+    for (version, rule) in cases.chain((10..=12).map(|version| (version, "knock_restricted"))) {
+        let rooms = ["!nowhere:example.org", &*first, &*second];
+        let mut rules = json!({ "join_rule": rule, "allow": allow(&rooms) });
+        // What nobody knows lets nobody in, and does no harm.
+        let unknown = json!({ "type": "org.example.other", "room_id": first });
+        rules["allow"].as_array_mut().unwrap().push(unknown);
+        let room = alice
+            .create_room(&json!({
+                "room_version": version.to_string(),
+                "initial_state": [{ "type": "m.room.join_rules", "content": rules }],
+            }))
+            .await;
+        let set = async |rules: Value| {
+            let sent = alice.send_state(&room, "m.room.join_rules", "", &rules);
+            sent.await.expect_ok();
+        };
+        bob.join(&room).await.expect_error(403, "M_FORBIDDEN");
+        for allowed in [&first, &second] {
+            bob.join(allowed).await.expect_ok();
+            bob.join(&room).await.expect_ok();
+            // Once inside, the member event needs nobody's word.
+            let content = json!({
+                "membership": "join",
+                "displayname": "Bobby",
+                "join_authorised_via_users_server": "unused",
+            });
+            bob.send_state(&room, "m.room.member", &bob.user_id, &content)
+                .await
+                .expect_ok();
+            bob.leave(&room).await.expect_ok();
+            bob.leave(allowed).await.expect_ok();
+            bob.join(&room).await.expect_error(403, "M_FORBIDDEN");
+        }
+        // An invite is as good.
+        alice.invite(&room, &bob.user_id).await.expect_ok();
+        bob.join(&room).await.expect_ok();
+        bob.leave(&room).await.expect_ok();
+        bob.join(&first).await.expect_ok();
+        for mangled in [
+            json!(["invalid"]),
+            json!("invalid"),
+            json!([]),
+            allow(&[&*second]),
+        ] {
+            set(json!({ "join_rule": rule, "allow": mangled })).await;
+            bob.join(&room).await.expect_error(403, "M_FORBIDDEN");
+        }
+        // Nobody who is left may invite: nobody vouches.
+        set(rules.clone()).await;
+        let mut levels = state(&alice, &room, "m.room.power_levels", "").await;
+        levels["invite"] = json!(100);
+        if version < 12 {
+            levels["users"][&alice.user_id] = json!(50);
+        }
+        alice
+            .send_state(&room, "m.room.power_levels", "", &levels)
+            .await
+            .expect_ok();
+        let joined = bob.join(&room).await;
+        if version < 12 {
+            joined.expect_error(403, "M_FORBIDDEN");
+        } else {
+            // Its creator stands above all levels.
+            joined.expect_ok();
+        }
+        bob.leave(&first).await.expect_ok();
+    }
+}

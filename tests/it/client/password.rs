@@ -32,7 +32,7 @@ async fn the_rules_for_passwords_are_told() {
 }
 
 #[tokio::test]
-async fn a_new_password_logs_the_other_devices_out_unless_asked_not_to() {
+async fn r_11_a_new_password_logs_the_other_devices_out_unless_asked_not_to() {
     let site = open().await;
     let me = site.register("camille").await;
     let token = me["access_token"].as_str();

@@ -176,3 +176,222 @@ async fn knocks_are_seen_and_answered() {
     carla.leave(&room).await.expect_ok();
     carla.join(&room).await.expect_error(403, "M_FORBIDDEN");
 }
+
+/// The children that a space names.
+async fn children(client: &Client, space: &str) -> Vec<String> {
+    let path = format!("rooms/{}/state", encode(space));
+    let state = client.get(&path).await.expect_ok();
+    let events = state.as_array().unwrap().iter();
+    let mut children: Vec<_> = events
+        .filter(|event| event["type"] == "m.space.child" && event["content"]["via"].is_array())
+        .map(|event| event["state_key"].as_str().unwrap().to_owned())
+        .collect();
+    children.sort();
+    children
+}
+
+#[tokio::test]
+async fn spaces_name_the_new_room_where_who_replaces_it_may_say_so() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let space = json!({ "creation_content": { "type": "m.space" }, "preset": "public_chat" });
+    let mine = anna.create_room(&space).await;
+    let foreign = ben.create_room(&space).await;
+    let mut closed = space.clone();
+    closed["preset"] = json!("private_chat");
+    let closed = ben.create_room(&closed).await;
+    anna.join(&foreign).await.expect_ok();
+    let old = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    let other = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    let child = json!({ "via": ["example.org"], "order": "a", "suggested": true });
+    for (client, space) in [(&anna, &mine), (&ben, &foreign), (&ben, &closed)] {
+        for room in [&old, &other] {
+            client
+                .send_state(space, "m.space.child", room, &child)
+                .await
+                .expect_ok();
+        }
+    }
+    let parent = json!({ "via": ["example.org"], "canonical": true });
+    anna.send_state(&old, "m.space.parent", &mine, &parent)
+        .await
+        .expect_ok();
+    anna.send_state(&old, "m.space.parent", &foreign, &json!({}))
+        .await
+        .expect_ok();
+    let new = replacement(upgrade(&anna, &old, "12").await);
+    let mut moved = [new.clone(), other.clone()];
+    moved.sort();
+    assert_eq!(children(&anna, &mine).await, moved);
+    assert_eq!(state(&anna, &mine, "m.space.child", &new).await, child);
+    let mut stays = [old, other];
+    stays.sort();
+    for space in [&foreign, &closed] {
+        assert_eq!(children(&ben, space).await, stays);
+    }
+    assert_eq!(state(&anna, &new, "m.space.parent", &mine).await, parent);
+    assert_eq!(
+        state(&anna, &new, "m.space.parent", &foreign).await,
+        Value::Null
+    );
+
+    // A space keeps its children.
+    let larger = replacement(upgrade(&anna, &mine, "12").await);
+    assert_eq!(children(&anna, &larger).await, moved);
+    let create = state(&anna, &larger, "m.room.create", "").await;
+    assert_eq!(create["type"], "m.space");
+}
+
+#[tokio::test]
+async fn who_replaces_a_room_says_who_stands_above_the_levels() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let cleo = server.register("cleo").await;
+    let (a, b, c) = (&*anna.user_id, &*ben.user_id, &*cleo.user_id);
+    for (from, levels, by, named, left) in [
+        ("11", json!({ b: 100 }), &ben, json!([]), json!({})),
+        (
+            "11",
+            json!({ b: 100, c: 100 }),
+            &ben,
+            json!([]),
+            json!({ c: 100 }),
+        ),
+        ("12", json!({ b: 150 }), &ben, json!([c]), json!({})),
+        ("12", json!({ b: 150, c: 50 }), &ben, json!([c]), json!({})),
+        (
+            "11",
+            json!({ a: 100, b: 100, c: 50 }),
+            &anna,
+            json!([b]),
+            json!({ c: 50 }),
+        ),
+    ] {
+        let body = json!({ "room_version": from, "preset": "public_chat" });
+        let old = anna.create_room(&body).await;
+        ben.join(&old).await.expect_ok();
+        cleo.join(&old).await.expect_ok();
+        anna.send_state(&old, "m.room.power_levels", "", &json!({ "users": levels }))
+            .await
+            .expect_ok();
+        let path = format!("rooms/{}/upgrade", encode(&old));
+        let body = json!({ "new_version": "12", "additional_creators": named });
+        let new = replacement(by.post(&path, &body).await);
+        let create = state(by, &new, "m.room.create", "").await;
+        let creators = create.get("additional_creators").cloned();
+        assert_eq!(creators.unwrap_or(json!([])), named);
+        let levels = state(by, &new, "m.room.power_levels", "").await;
+        assert_eq!(levels["users"], left);
+    }
+    // Who is above all levels has none, and naming them is a mistake.
+    let room = anna.create_room(&json!({})).await;
+    anna.send_state(
+        &room,
+        "m.room.power_levels",
+        "",
+        &json!({ "users": { a: 100 } }),
+    )
+    .await
+    .expect_error(400, "M_BAD_JSON");
+    // Where nobody is above the levels, those who were lead.
+    let old = replacement(upgrade(&anna, &room, "10").await);
+    let levels = state(&anna, &old, "m.room.power_levels", "").await;
+    assert_eq!(levels["users"], json!({ a: 100 }));
+}
+
+#[tokio::test]
+async fn a_room_that_a_client_makes_in_the_place_of_another_takes_settings_along() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let old = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    ben.join(&old).await.expect_ok();
+    let rule = |room: &str| format!("pushrules/global/room/{}", encode(room));
+    for client in [&anna, &ben] {
+        let actions = json!({ "actions": ["dont_notify"] });
+        client.put(&rule(&old), &actions).await.expect_ok();
+    }
+    let new = anna
+        .create_room(&json!({
+            "preset": "public_chat",
+            "creation_content": { "predecessor": { "room_id": old } },
+        }))
+        .await;
+    anna.get(&rule(&new)).await.expect_ok();
+    ben.get(&rule(&new)).await.expect_error(404, "M_NOT_FOUND");
+    ben.join(&new).await.expect_ok();
+    ben.get(&rule(&new)).await.expect_ok();
+}
+
+#[tokio::test]
+async fn a_knock_is_taken_back_refused_and_accepted() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let cleo = server.register("cleo").await;
+    let eve = server.register("eve").await;
+    for (version, rule) in [("7", "knock"), ("10", "knock_restricted"), ("12", "knock")] {
+        let rules = json!({ "join_rule": rule, "allow": [] });
+        let room = anna
+            .create_room(&json!({
+                "room_version": version,
+                "initial_state": [{ "type": "m.room.join_rules", "content": rules }],
+            }))
+            .await;
+        let knock = format!("knock/{}", encode(&room));
+        let act = async |what: &str, reason: Option<&str>| {
+            let path = format!("rooms/{}/{what}", encode(&room));
+            let body = json!({ "user_id": ben.user_id, "reason": reason });
+            anna.post(&path, &body).await.expect_ok();
+        };
+        ben.join(&room).await.expect_error(403, "M_FORBIDDEN");
+        let before = ben.sync(None, Duration::ZERO).await["next_batch"].clone();
+        ben.post(&knock, &json!({ "reason": "Bonjour" }))
+            .await
+            .expect_ok();
+        let sync = ben.sync(before.as_str(), Duration::ZERO).await;
+        assert!(sync["rooms"]["knock"][&room].is_object(), "{sync}");
+        // Those in the room see it, with the reason.
+        let seen = anna.sync(None, Duration::ZERO).await;
+        let events = &seen["rooms"]["join"][&room]["timeline"]["events"];
+        let last = events.as_array().unwrap().last().unwrap();
+        assert_eq!(last["content"]["membership"], "knock");
+        assert_eq!(last["content"]["reason"], "Bonjour");
+        // It lets nobody in, and lets nothing be read.
+        ben.join(&room).await.expect_error(403, "M_FORBIDDEN");
+        let messages = format!("rooms/{}/messages?dir=b", encode(&room));
+        ben.get(&messages).await.expect_error(403, "M_FORBIDDEN");
+
+        let since = sync["next_batch"].as_str();
+        ben.leave(&room).await.expect_ok();
+        let sync = ben.sync(since, Duration::ZERO).await;
+        let left = &sync["rooms"]["leave"][&room]["timeline"]["events"];
+        assert_eq!(left[0]["content"]["membership"], "leave", "{sync}");
+        assert!(sync["rooms"]["knock"][&room].is_null(), "{sync}");
+
+        ben.post(&knock, &json!({})).await.expect_ok();
+        act("kick", Some("Non")).await;
+        ben.post(&knock, &json!({})).await.expect_ok();
+        act("invite", None).await;
+        ben.post(&knock, &json!({}))
+            .await
+            .expect_error(403, "M_FORBIDDEN");
+        ben.join(&room).await.expect_ok();
+        ben.post(&knock, &json!({}))
+            .await
+            .expect_error(403, "M_FORBIDDEN");
+        act("ban", None).await;
+        ben.post(&knock, &json!({}))
+            .await
+            .expect_error(403, "M_FORBIDDEN");
+        // Members who may not invite do not answer a knock.
+        cleo.post(&knock, &json!({})).await.expect_ok();
+        let path = format!("rooms/{}/invite", encode(&room));
+        eve.post(&path, &json!({ "user_id": cleo.user_id }))
+            .await
+            .expect_error(403, "M_FORBIDDEN");
+        server
+            .client()
+            .post(&knock, &json!({}))
+            .await
+            .expect_error(401, "M_MISSING_TOKEN");
+    }
+}

@@ -72,6 +72,7 @@ fn settings(profile: Profile) -> Settings {
             enabled: true,
             open: profile == Profile::Open,
             requires_token: false,
+            guests: false,
             shared_secret: Some(SharedSecret::new(SHARED_SECRET)),
             terms: Vec::new(),
             require_acceptance: false,
@@ -168,6 +169,7 @@ impl AccountsSite {
             password_hash: None,
             is_admin: false,
             is_external: false,
+            is_guest: false,
             user_type: None,
             created_ms: 1,
         };

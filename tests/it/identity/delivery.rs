@@ -1,10 +1,11 @@
 //! What waits in the database is taken up by whoever comes first (tchap.md 5.5).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use chappe::store::{accounts, threepids, users};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Town, invite_address, invites, pending, room, threepid};
-use crate::harness::client::encode;
+use crate::harness::client::{Client, encode};
 
 const OUTSIDER: &str = "kermit@example.com";
 
@@ -247,4 +248,116 @@ async fn a_client_without_cryptography_has_an_invitation_signed() {
         .post(path, &body)
         .await
         .expect_error(404, "M_UNRECOGNIZED");
+}
+
+#[tokio::test]
+async fn whoever_holds_an_invitation_by_mail_joins_with_it_if_the_rules_let_them() {
+    let town = Town::new().await;
+    let jean = town.register("jean.dupont@culture.gouv.fr").await;
+    let anne = town.register("anne.martin@justice.gouv.fr").await;
+    let zoe = town.register("zoe@justice.gouv.fr").await;
+    let identity = town.identity(&anne).await;
+    let open = jean.create_room(&room("unrestricted")).await;
+    invite_address(&jean, &open, OUTSIDER).await.expect_ok();
+    let (token, _) = pending(&jean, &open).await.remove(0);
+    // The key that the mail has in its link.
+    let mail = town
+        .mails
+        .wait_for_words(OUTSIDER, "#/register?")
+        .await
+        .text();
+    let key = {
+        let store = town.server.database();
+        let mut conn = store.connect().await;
+        let seed: Vec<u8> = sqlx::query_scalar(
+            "SELECT ephemeral_seed FROM third_party_invitations WHERE token = $1",
+        )
+        .bind(&token)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        STANDARD_NO_PAD.encode(seed)
+    };
+    assert!(!mail.is_empty());
+    let sign = async |user_id: &str, key: &str| {
+        let body = json!({ "mxid": user_id, "token": token, "private_key": key });
+        let path = "/_matrix/identity/v2/sign-ed25519";
+        identity.post(path, &body).await.expect_ok()
+    };
+    let join = async |client: &Client, signed: &Value| {
+        let path = format!("join/{}", encode(&open));
+        client
+            .post(&path, &json!({ "third_party_signed": signed }))
+            .await
+    };
+    let signed = sign(&anne.user_id, &key).await;
+    // Signed for somebody else, or by a key that the room does not know, or changed since.
+    join(&zoe, &signed).await.expect_error(403, "M_FORBIDDEN");
+    let foreign = sign(&anne.user_id, "9eV2fPU_mVgWz_VGPOTCMFQ9Uf0bDDTWNqfz-PqT6RQ").await;
+    join(&anne, &foreign).await.expect_error(403, "M_FORBIDDEN");
+    for (field, value) in [("token", "other"), ("sender", zoe.user_id.as_str())] {
+        let mut changed = signed.clone();
+        changed[field] = json!(value);
+        join(&anne, &changed).await.expect_error(403, "M_FORBIDDEN");
+    }
+    join(&anne, &json!({ "mxid": 7 }))
+        .await
+        .expect_error(400, "M_BAD_JSON");
+    join(&anne, &signed).await.expect_ok();
+    join(&anne, &signed).await.expect_ok();
+    let path = format!("rooms/{}/messages?dir=b&limit=20", encode(&open));
+    let events = jean.get(&path).await.expect_ok();
+    let invite = events["chunk"].as_array().unwrap().iter().find(|event| {
+        event["state_key"] == anne.user_id.as_str() && event["content"]["membership"] == "invite"
+    });
+    let invite = invite.unwrap();
+    assert_eq!(invite["sender"], jean.user_id.as_str());
+    assert_eq!(invite["content"]["third_party_invite"]["signed"], signed);
+
+    // A withdrawn one, and one that is too old, let nobody in.
+    let signed = sign(&zoe.user_id, &key).await;
+    town.clock.advance(std::time::Duration::from_hours(24 * 30));
+    join(&zoe, &signed).await.expect_error(403, "M_FORBIDDEN");
+    invite_address(&jean, &open, "b@example.com")
+        .await
+        .expect_ok();
+    jean.send_state(&open, "m.room.third_party_invite", &token, &json!({}))
+        .await
+        .expect_ok();
+    join(&zoe, &signed).await.expect_error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn mr_02_an_external_does_not_join_a_closed_room_with_an_invitation_by_mail() {
+    let town = Town::new().await;
+    let jean = town.register("jean.dupont@culture.gouv.fr").await;
+    let open = jean.create_room(&room("unrestricted")).await;
+    invite_address(&jean, &open, OUTSIDER).await.expect_ok();
+    let guest = town.register(OUTSIDER).await;
+    let identity = town.identity(&guest).await;
+    let closed = jean.create_room(&room("restricted")).await;
+    invite_address(&jean, &closed, "anne.martin@justice.gouv.fr")
+        .await
+        .expect_ok();
+    let (token, _) = pending(&jean, &closed).await.remove(0);
+    let key = {
+        let mut conn = town.server.database().connect().await;
+        let seed: Vec<u8> = sqlx::query_scalar(
+            "SELECT ephemeral_seed FROM third_party_invitations WHERE token = $1",
+        )
+        .bind(&token)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        STANDARD_NO_PAD.encode(seed)
+    };
+    let body = json!({ "mxid": guest.user_id, "token": token, "private_key": key });
+    let path = "/_matrix/identity/v2/sign-ed25519";
+    let signed = identity.post(path, &body).await.expect_ok();
+    let path = format!("join/{}", encode(&closed));
+    let refused = guest
+        .post(&path, &json!({ "third_party_signed": signed }))
+        .await;
+    let refused = refused.expect_error(403, "M_FORBIDDEN");
+    assert!(refused["fr.gouv.tchap.reason"].is_string(), "{refused}");
 }

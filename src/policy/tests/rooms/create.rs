@@ -300,7 +300,7 @@ fn unencrypted(body: Value) -> Value {
 }
 
 #[test]
-fn cr_14_a_private_room_is_encrypted() {
+fn cr_14_r_07_a_private_room_is_encrypted() {
     assert!(is_encrypted(&private()));
     assert!(is_encrypted(&json!({})));
     assert!(is_encrypted(
@@ -342,7 +342,7 @@ fn cr_19_encryption_that_is_given_is_kept_but_not_in_a_public_room() {
 }
 
 #[test]
-fn cr_20_cr_21_history_begins_with_the_invite() {
+fn cr_20_cr_21_r_12_history_begins_with_the_invite() {
     let history = |body: &Value| gets(body, HISTORY)["history_visibility"].clone();
     assert_eq!(history(&private()), "invited");
     assert_eq!(history(&json!({ "preset": "public_chat" })), "shared");

@@ -24,9 +24,10 @@ use crate::harness::{
 /// How often each route is tried.
 const ROUNDS: u32 = 12;
 /// The routes whose body comes from a page, and is no JSON.
-const FORMS: [&str; 2] = ["password_link_confirmed", "consent_given"];
+const FORMS: [&str; 3] = ["password_link_confirmed", "consent_given", "stage_passed"];
 /// Parts of the paths of pages, whose refusals are for people.
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 5] = [
+    "/fallback/web",
     "submit_token",
     "submitToken",
     "account_validity/renew",

@@ -47,6 +47,26 @@ pub(super) fn all() -> Vec<Route> {
 fn others() -> Vec<Route> {
     vec![
         Route::plain(
+            "stage",
+            Method::GET,
+            "/_matrix/client/v3/auth/{auth_type}/fallback/web",
+        ),
+        Route::plain(
+            "stage_passed",
+            Method::POST,
+            "/_matrix/client/v3/auth/{auth_type}/fallback/web",
+        ),
+        Route::plain(
+            "account_data_deleted",
+            Method::DELETE,
+            "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/account_data/{event_type}",
+        ),
+        Route::plain(
+            "room_account_data_deleted",
+            Method::DELETE,
+            "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{event_type}",
+        ),
+        Route::plain(
             "password_policy",
             Method::GET,
             "/_matrix/client/r0/password_policy",
