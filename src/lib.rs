@@ -30,7 +30,8 @@ pub mod cluster;
 pub mod mail;
 pub mod pages;
 
-// Layer 6: rooms.
+// Layer 6: rooms, and calls.
+pub mod calls;
 pub mod rooms;
 
 // Layer 7: accounts and their sessions, and end-to-end encryption.

@@ -6,6 +6,7 @@ use axum::Router;
 
 use super::{AppOptions, Core, mail, readiness, settings};
 use crate::{
+    calls::Calls,
     config::{Config, Listener, Surface},
     http::{
         ApiSelection, AppState, Capabilities, MetricsText, RateLimits, RequestObserver, Services,
@@ -39,13 +40,14 @@ pub(super) fn state(
         audit: core.audit.clone(),
         identity: core.identity.clone(),
         notices: core.notices.clone(),
+        calls: Calls::new(settings::calls(&config.calls), Arc::clone(&options.clock)),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),
         observer: observer(&core.metrics),
         readiness: readiness::checks(&core.store, config.server.data_folder.clone()),
         metrics: metrics_text(core),
-        well_known: settings::well_known(&config.server),
+        well_known: settings::well_known(config),
         capabilities: Capabilities::from(&capabilities),
         pages: Arc::new(pages),
         home: settings::home(&config.server),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::{
     accounts,
     audit::Target,
+    calls,
     config::{self, AuditTarget, Config, HumanDuration, Profile},
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
@@ -282,8 +283,20 @@ pub(super) fn capabilities(policy: &Policy, config: &Config) -> CapabilitySettin
     }
 }
 
-pub(super) fn well_known(server: &config::Server) -> WellKnown {
-    let mut documents = WellKnown::new().with_client(&server.public_url, None);
+pub(super) fn calls(calls: &config::Calls) -> calls::Settings {
+    let secret = calls.turn_secret.as_ref();
+    calls::Settings {
+        turn_uris: calls.turn_uris.clone(),
+        turn_secret: secret.map(|secret| Zeroizing::new(secret.expose().to_owned())),
+        turn_lifetime: calls.turn_lifetime.get(),
+        livekit_service_urls: calls.livekit_service_urls.clone(),
+    }
+}
+
+pub(super) fn well_known(config: &Config) -> WellKnown {
+    let server = &config.server;
+    let rtc = &config.calls.livekit_service_urls;
+    let mut documents = WellKnown::new().with_client(&server.public_url, None, rtc);
     if let Some(name) = &server.well_known_server {
         documents = documents.with_server(name);
     }

@@ -72,7 +72,7 @@ impl Config {
             || rate.is_some_and(|rate| rates.iter().any(|(name, _)| *name == rate))
     }
 
-    fn secrets(&self) -> [(&'static str, Option<&Secret>); 3] {
+    fn secrets(&self) -> [(&'static str, Option<&Secret>); 4] {
         [
             ("database.url", self.database.url.as_ref()),
             (
@@ -80,6 +80,7 @@ impl Config {
                 self.registration.shared_secret.as_ref(),
             ),
             ("mail.password", self.mail.password.as_ref()),
+            ("calls.turn_secret", self.calls.turn_secret.as_ref()),
         ]
     }
 }

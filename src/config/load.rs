@@ -159,6 +159,7 @@ const SECTIONS: &[&str] = &[
     "rooms",
     "directory",
     "notices",
+    "calls",
     "outbound",
     "limits",
     "audit",
@@ -187,7 +188,13 @@ impl Config {
             inline: &mut self.mail.password,
             file: &self.mail.password_file,
         };
-        let sources = [database, registration, mail];
+        let turn = secret::Source {
+            key: "calls.turn_secret",
+            file_key: "calls.turn_secret_file",
+            inline: &mut self.calls.turn_secret,
+            file: &self.calls.turn_secret_file,
+        };
+        let sources = [database, registration, mail, turn];
         sources
             .into_iter()
             .filter_map(|source| source.resolve().err())
@@ -196,7 +203,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 14] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 15] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -207,6 +214,7 @@ impl Config {
             ("rooms", &|| self.rooms.validate()),
             ("directory", &|| self.directory.validate()),
             ("notices", &|| self.notices.validate()),
+            ("calls", &|| self.calls.validate()),
             ("outbound", &|| self.outbound.validate()),
             ("limits", &|| self.limits.validate()),
             ("logging", &|| self.logging.validate()),

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod audit;
+mod calls;
 mod database;
 mod directory;
 mod errors;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     accounts::{Accounts, Validity},
     audit::{Audit, AuditTarget},
+    calls::Calls,
     database::Database,
     directory::Directory,
     errors::{ConfigError, ConfigErrors, Place, Problem},
@@ -88,6 +90,8 @@ pub struct Config {
     pub presence: Presence,
     /// `[notices]`.
     pub notices: Notices,
+    /// `[calls]`.
+    pub calls: Calls,
     /// `[outbound]`.
     pub outbound: Outbound,
     /// `[limits]`.
@@ -114,6 +118,7 @@ impl Default for Config {
             directory: Directory::default(),
             presence: Presence::default(),
             notices: Notices::default(),
+            calls: Calls::default(),
             outbound: Outbound::default(),
             limits: Limits::default(),
             audit: Audit::default(),

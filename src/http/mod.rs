@@ -63,6 +63,7 @@ pub use self::{
 use crate::{
     accounts::Accounts,
     audit::Audit,
+    calls::Calls,
     identity::Identity,
     keys::Keys,
     notices::Notices,
@@ -97,6 +98,8 @@ pub struct Services {
     pub identity: Identity,
     /// What the operator tells people.
     pub notices: Notices,
+    /// What clients need to call each other.
+    pub calls: Calls,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.

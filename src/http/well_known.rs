@@ -38,12 +38,22 @@ impl WellKnown {
         Self::default()
     }
 
-    /// Where clients reach the server, and its identity service.
+    /// Where clients reach the server, its identity service, and the services that give out places
+    /// on `LiveKit` servers.
     #[must_use]
-    pub fn with_client(mut self, base_url: &Url, identity_server: Option<&Url>) -> Self {
+    pub fn with_client(
+        mut self,
+        base_url: &Url,
+        identity_server: Option<&Url>,
+        livekit_services: &[Url],
+    ) -> Self {
         let mut document = json!({ "m.homeserver": { "base_url": bare(base_url) } });
         if let Some(url) = identity_server {
             document["m.identity_server"] = json!({ "base_url": bare(url) });
+        }
+        if !livekit_services.is_empty() {
+            // As clients look for it that do not ask for the transports yet.
+            document["org.matrix.msc4143.rtc_foci"] = rtc_transports(livekit_services).into();
         }
         self.client = Some(bytes(&document));
         self
@@ -81,6 +91,13 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/.well-known/matrix/client", get(client))
         .route("/.well-known/matrix/server", get(server))
         .route("/.well-known/matrix/support", get(support))
+}
+
+/// Where calls of several people meet, as clients are told (MSC4143, MSC4195).
+pub(super) fn rtc_transports(livekit_services: &[Url]) -> Vec<Value> {
+    let services = livekit_services.iter();
+    let transport = |url: &Url| json!({ "type": "livekit", "livekit_service_url": bare(url) });
+    services.map(transport).collect()
 }
 
 fn answer(document: Option<&Bytes>) -> Response {

@@ -17,6 +17,7 @@ use axum::{
 use chappe::{
     accounts::Accounts,
     audit::Audit,
+    calls::{Calls, Settings as CallSettings},
     clock::ManualClock,
     config,
     http::{
@@ -186,6 +187,7 @@ async fn site(options: Options) -> Site {
         audit: Audit::off(service.clock.clone()),
         identity: service.identity(),
         notices: service.notices(),
+        calls: Calls::new(CallSettings::default(), service.clock.clone()),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),
@@ -195,7 +197,7 @@ async fn site(options: Options) -> Site {
         readiness: options.readiness,
         metrics: Arc::new(|| "chappe_up 1\n".to_owned()),
         well_known: WellKnown::new()
-            .with_client(&"https://matrix.example.org/".parse().unwrap(), None)
+            .with_client(&"https://matrix.example.org/".parse().unwrap(), None, &[])
             .with_server("matrix.example.org:443".try_into().unwrap()),
         capabilities: Capabilities::from(&CapabilitySettings::default()),
         pages: Arc::new(Pages::new("Tchap", None).unwrap()),

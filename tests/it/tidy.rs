@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["store"],
     &["audit", "cluster", "mail", "pages"],
-    &["rooms"],
+    &["calls", "rooms"],
     &["accounts", "keys"],
     &["identity", "notices", "sync"],
     &["http"],

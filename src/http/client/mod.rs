@@ -33,6 +33,7 @@ mod typing;
 mod user_directory;
 mod users_info;
 mod versions;
+mod voip;
 mod with_fields;
 
 use axum::Router;
@@ -45,6 +46,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(sync::routes())
         .merge(sliding_sync::routes())
         .merge(versions::routes(state))
+        .merge(voip::routes())
         .merge(session::routes())
         .merge(register::routes())
         .merge(account::routes())

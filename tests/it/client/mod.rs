@@ -3,6 +3,7 @@
 mod account_data;
 mod account_validity;
 mod accounts;
+mod calls;
 mod create_room;
 mod cross_signing;
 mod dehydrated_devices;
@@ -43,6 +44,7 @@ use ::http::{HeaderMap, Request, StatusCode};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use chappe::{
     audit::Audit,
+    calls::{Calls, Settings as CallSettings},
     config::{
         Profile,
         policy::{AddressPattern, Policy},
@@ -142,6 +144,7 @@ impl Site {
             audit: Audit::off(service.clock.clone()),
             identity: service.identity(),
             notices: service.notices(),
+            calls: Calls::new(CallSettings::default(), service.clock.clone()),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),
