@@ -96,15 +96,8 @@ impl Core {
             .start(options.memory)
             .await
             .context("the database cannot be read")?;
-        let path = server.signing_key_file();
         let now = options.clock.now_i64();
-        if let Err(error) = signing_key::require_current(&store, &key, &path, now).await {
-            store.close().await;
-            if let Some(cluster) = cluster {
-                cluster.stop().await;
-            }
-            return Err(error);
-        }
+        signing_key::require_current(&store, &key, &server.signing_key_file(), now).await?;
         let mailer = Mailer::new(
             writer,
             carrier,

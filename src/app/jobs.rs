@@ -177,15 +177,7 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
-    let work = work_in_rooms(core.accounts.clone(), core.rooms.clone());
-    let soft = lifecycle.soft();
-    lifecycle.spawn("work in rooms", async move {
-        soft.run_until_cancelled(work).await;
-    });
-    let (rooms, soft) = (core.rooms.clone(), lifecycle.soft());
-    lifecycle.spawn("guests", async move {
-        soft.run_until_cancelled(remove_guests(rooms)).await;
-    });
+    spawn_in_rooms(core);
     let (store, clock) = (core.store.clone(), clock.clone());
     every(lifecycle, "old transactions", CLEAN_UP, move || {
         let (store, now) = (store.clone(), clock.now_i64());
@@ -194,6 +186,20 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
                 tracing::warn!(%error, "old transactions could not be forgotten");
             }
         }
+    });
+}
+
+/// Begins what waits for work in rooms.
+fn spawn_in_rooms(core: &Core) {
+    let lifecycle = &core.lifecycle;
+    let work = work_in_rooms(core.accounts.clone(), core.rooms.clone());
+    let soft = lifecycle.soft();
+    lifecycle.spawn("work in rooms", async move {
+        soft.run_until_cancelled(work).await;
+    });
+    let (rooms, soft) = (core.rooms.clone(), lifecycle.soft());
+    lifecycle.spawn("guests", async move {
+        soft.run_until_cancelled(remove_guests(rooms)).await;
     });
 }
 
