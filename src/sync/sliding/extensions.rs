@@ -165,7 +165,10 @@ impl Sync {
         for data in account_data::list(&mut conn, user).await? {
             let is_wanted = data.room.is_none_or(|room| wanted.contains(&room));
             let key = (data.room, data.event_type);
-            let is_new = !is_told(&data.room) || past.account_data.contains(&key);
+            let is_changed = past.account_data.contains(&key);
+            // Whoever never saw what was deleted need not hear that it is gone.
+            let is_there = data.content.get() != account_data::DELETED;
+            let is_new = is_changed || (is_there && !is_told(&data.room));
             if is_wanted && is_new {
                 let of_room = found.entry(key.0).or_default();
                 of_room.insert(key.1, data.content.get().to_owned());

@@ -206,6 +206,21 @@ async fn account_data_that_was_deleted_is_gone_and_syncs_say_so() {
                 shown(&anna.sync(None, Duration::ZERO).await),
                 [] as [Value; 0]
             );
+            let body = json!({
+                "lists": { "all": {
+                    "ranges": [[0, 9]],
+                    "timeline_limit": 0,
+                    "required_state": [],
+                } },
+                "extensions": { "account_data": { "enabled": true } },
+            });
+            let sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+            let first = anna.post(sliding, &body).await.expect_ok();
+            let told = first["extensions"]["account_data"].to_string();
+            assert!(
+                told.contains("m.push_rules") && !told.contains(kind),
+                "{told}"
+            );
             // Also for a process that has not seen it.
             let sibling = anna.at(&server.sibling().await.url);
             assert_eq!(
