@@ -304,9 +304,12 @@ async fn ud_07_ro_10_an_external_finds_nobody() {
     let server = server("").await;
     let alice = person(&server, "alice.martin@culture.gouv.fr").await;
     let paul = person(&server, "paul.externe@entreprise.example").await;
+    let jean = person(&server, "jean.dupont@interieur.gouv.fr").await;
     let empty = json!({ "results": [], "limited": false });
     for term in ["alice", "alice.martin@culture.gouv.fr", &alice.user_id] {
         assert_eq!(search(&paul, term).await, empty, "{term}");
+        // There is somebody to be found.
+        assert_eq!(found(&jean, term).await, [&*alice.user_id], "{term}");
     }
 }
 
