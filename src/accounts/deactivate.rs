@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use ruma::{
-    OwnedDeviceId, OwnedUserId,
+    OwnedDeviceId, OwnedUserId, UserId,
     api::client::uiaa::{AuthData, AuthType},
 };
 
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::{Actor, action},
     store::{
-        Store, UserNid, access_tokens, account_validity,
+        Conn, Store, UserNid, access_tokens, account_validity,
         account_work::WorkKind,
         accounts::{self, ClosedBy},
         delayed_events, devices, former_addresses, identity,
@@ -97,15 +97,11 @@ impl Accounts {
         // IN-08.
         invitations::void_by_inviter(&mut tx, user).await?;
         if erase {
-            former_addresses::delete(&mut tx, user).await?;
-            key_backup::delete_all(&mut tx, user).await?;
+            erase_rest(&mut tx, user).await?;
         } else {
             former_addresses::insert(&mut tx, user, &addresses, now).await?;
         }
-        account_validity::delete(&mut tx, user).await?;
-        profiles::delete(&mut tx, user).await?;
-        delayed_events::cancel_all(&mut tx, user, now).await?;
-        login_tokens::delete_all(&mut tx, user).await?;
+        forget(&mut tx, user, now).await?;
         self.ask_for_work(&mut tx, user, WorkKind::LeaveRooms)
             .await?;
         access_tokens::notify_changed(&mut tx, user).await?;
@@ -113,12 +109,7 @@ impl Accounts {
         self.forget_sessions(user);
         self.tell_of_devices(user).await;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
-        let actor = match by {
-            ClosedBy::User => Actor::User(user_id.clone()),
-            ClosedBy::Admin => Actor::Operator,
-            ClosedBy::Expiry => Actor::Server,
-        };
-        self.note(action::ACCOUNT_DEACTIVATED, actor, &user_id);
+        self.note(action::ACCOUNT_DEACTIVATED, actor(by, &user_id), &user_id);
         Ok(Deactivation {
             user,
             user_id,
@@ -127,5 +118,29 @@ impl Accounts {
             devices,
             addresses,
         })
+    }
+}
+
+/// Ends what an account has begun, and what it shows.
+async fn forget(conn: &mut Conn, user: UserNid, now_ms: i64) -> Result<(), Error> {
+    account_validity::delete(conn, user).await?;
+    profiles::delete(conn, user).await?;
+    delayed_events::cancel_all(conn, user, now_ms).await?;
+    login_tokens::delete_all(conn, user).await?;
+    Ok(())
+}
+
+/// Deletes what would be there again if the account were opened again.
+async fn erase_rest(conn: &mut Conn, user: UserNid) -> Result<(), Error> {
+    former_addresses::delete(conn, user).await?;
+    key_backup::delete_all(conn, user).await?;
+    Ok(())
+}
+
+fn actor(by: ClosedBy, user_id: &UserId) -> Actor {
+    match by {
+        ClosedBy::User => Actor::User(user_id.to_owned()),
+        ClosedBy::Admin => Actor::Operator,
+        ClosedBy::Expiry => Actor::Server,
     }
 }

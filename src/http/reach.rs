@@ -13,6 +13,8 @@ use crate::accounts::Reach;
 /// slash stands for all below it.
 const PRIVATE: &[&str] = &[
     "account/",
+    "dehydrated_device",
+    "dehydrated_device/",
     "delete_devices",
     "devices/",
     "keys/",

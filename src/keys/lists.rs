@@ -84,8 +84,8 @@ impl Keys {
             return Err(crate::store::StoreError::Unavailable.into());
         };
         let mut candidates = Candidates::default();
-        for (room, moves) in &moved {
-            self.compare(actor, &rooms, *room, moves, &mut candidates)
+        for (room, of_room) in &moved {
+            self.compare(actor, &rooms, *room, of_room, &mut candidates)
                 .await?;
         }
         if changed.is_empty() && candidates.come.is_empty() && candidates.gone.is_empty() {
@@ -127,11 +127,11 @@ impl Keys {
         actor: &Actor,
         rooms: &UserRooms,
         room: RoomNid,
-        moves: &RoomMoves,
+        of_room: &RoomMoves,
         candidates: &mut Candidates,
     ) -> Result<(), Error> {
         let is_in = rooms.membership(room) == Membership::Join;
-        let own = moves.0.get(&actor.user);
+        let own = of_room.0.get(&actor.user);
         let was_in = own.map_or(is_in, |own| own.was_joined);
         if !is_in && !was_in {
             return Ok(());
@@ -141,9 +141,9 @@ impl Keys {
         };
         let head = loaded.head();
         let now = head.room();
-        let moved: Vec<_> = moves.0.keys().copied().collect();
+        let moved: Vec<_> = of_room.0.keys().copied().collect();
         let ids = self.0.store.user_ids(&moved).await?;
-        for (user, one) in &moves.0 {
+        for (user, one) in &of_room.0 {
             let Some(id) = ids.get(user) else { continue };
             if is_in && one.was_away && now.is_joined(id) {
                 candidates.come.insert(id.clone());
@@ -210,9 +210,9 @@ impl Candidates {
             .map(|room| (room.nid(), room.head()))
             .collect();
         let stayed = |room: RoomNid, user: Option<&UserNid>| {
-            let moves = moved.get(&room);
-            let moves = moves.zip(user).and_then(|(moves, user)| moves.0.get(user));
-            moves.is_none_or(|one| !one.was_away && one.was_joined)
+            let of_room = moved.get(&room).zip(user);
+            let one = of_room.and_then(|(of_room, user)| of_room.0.get(user));
+            one.is_none_or(|one| !one.was_away && one.was_joined)
         };
         // The rooms that the actor was in all the time.
         let steady: Vec<_> = rooms

@@ -56,7 +56,7 @@ impl Keys {
         } else {
             Some(self.known_users(actor, user_ids).await?)
         };
-        let addressed: Vec<_> = messages
+        let wanted: Vec<_> = messages
             .iter()
             .filter(|(user_id, _)| match &known {
                 Some(known) => known.contains_key(*user_id),
@@ -69,10 +69,10 @@ impl Keys {
             })
             .filter(|(_, device_id, _)| !device_id.contains('\0'))
             .collect();
-        if addressed.is_empty() {
+        if wanted.is_empty() {
             return Ok(());
         }
-        let addresses: Vec<_> = addressed
+        let addresses: Vec<_> = wanted
             .iter()
             .map(|(user_id, device_id, _)| (*user_id, *device_id))
             .collect();
@@ -88,7 +88,7 @@ impl Keys {
             let is_for_all = addresses.get(nth).is_some_and(|(_, id)| *id == ALL);
             (one.user, is_for_all, one.device)
         });
-        let contents: Vec<Arc<str>> = addressed
+        let contents: Vec<Arc<str>> = wanted
             .iter()
             .map(|(_, _, content)| event(actor, event_type, content).into())
             .collect();

@@ -2,6 +2,8 @@
 //!
 //! MSC3814, under its unstable path.
 
+use std::fmt::Write as _;
+
 use axum::{Router, extract::State, response::Response};
 use ruma::api::client::dehydrated_device::{
     delete_dehydrated_device, get_dehydrated_device, get_events, put_dehydrated_device,
@@ -86,7 +88,8 @@ async fn events(
     let mut out = format!("{{\"events\":{}", raw::array(&batch.events));
     // A client that gets no events is at the end; until then it has to ask again.
     if has_more || !batch.events.is_empty() {
-        out.push_str(&format!(",\"next_batch\":\"d{}\"", batch.until));
+        // Writing to a string cannot fail.
+        let _ = write!(out, ",\"next_batch\":\"d{}\"", batch.until);
     }
     out.push('}');
     Ok(raw::json(out))

@@ -22,7 +22,11 @@ const VERSIONS: &[&str] = &[
 ];
 
 /// The unstable features that are there.
-const UNSTABLE_FEATURES: &[&str] = &["org.matrix.msc3391", "org.matrix.simplified_msc3575"];
+const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.msc3391",
+    "org.matrix.msc3814",
+    "org.matrix.simplified_msc3575",
+];
 
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     let delays = state.rooms.delayed_limits().max_scheduled > 0;

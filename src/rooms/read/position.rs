@@ -43,6 +43,9 @@ impl FromStr for Token {
             };
         }
         let sync = text.strip_prefix('s').ok_or(NoToken)?;
+        // How far messages to the device were says nothing of rooms.
+        let (sync, to_device) = sync.split_once('d').unwrap_or((sync, "0"));
+        number(to_device)?;
         let (position, rest) = sync.split_once('_').unwrap_or((sync, "0"));
         let (typing, presence) = rest.split_once('_').unwrap_or((rest, "0"));
         number(typing)?;

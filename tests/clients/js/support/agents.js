@@ -27,10 +27,10 @@ class Cast {
     #devices = [];
 
     /** An agent with a new account; `agent.device` has begun to sync. */
-    async agent(firstName) {
+    async agent(firstName, options) {
         const agent = new Agent(firstName, (device) => this.#devices.push(device));
         await agent.signUp();
-        await agent.device.start();
+        await agent.device.start(options);
         return agent;
     }
 

@@ -2,7 +2,7 @@
 
 import "./quiet.js";
 
-import { ClientEvent, PendingEventOrdering, createClient } from "matrix-js-sdk";
+import { ClientEvent, MatrixEventEvent, PendingEventOrdering, createClient } from "matrix-js-sdk";
 
 import { server } from "./server.js";
 
@@ -23,6 +23,8 @@ export class Device {
     /** A device with the answer of a login or registration. */
     constructor(session) {
         this.session = session;
+        /** The key of the secret storage, once the device has made it or was told. */
+        this.storageKey = undefined;
         /** How often tokens were refreshed. */
         this.refreshes = 0;
         /** Why the last sync failed, if it did. */
@@ -36,6 +38,10 @@ export class Device {
             tokenRefreshFunction: session.refresh_token && ((token) => this.#refresh(token)),
             disableVoip: true,
             timelineSupport: true,
+            cryptoCallbacks: {
+                getSecretStorageKey: async ({ keys }) =>
+                    this.storageKey && [Object.keys(keys)[0], this.storageKey],
+            },
         });
         this.client.on(ClientEvent.Sync, (_state, _before, data) => (this.trouble = data?.error));
     }
@@ -44,8 +50,9 @@ export class Device {
         return this.session.user_id;
     }
 
-    /** Begins to sync, and waits for the first answer. */
-    async start({ initialSyncLimit = 20, pollTimeout = 10_000 } = {}) {
+    /** Begins to sync, and waits for the first answer. With `encrypts` it has keys, in memory. */
+    async start({ initialSyncLimit = 20, pollTimeout = 10_000, encrypts = false } = {}) {
+        if (encrypts) await this.client.initRustCrypto({ useIndexedDB: false });
         await this.client.startClient({
             initialSyncLimit,
             pollTimeout,
@@ -110,6 +117,19 @@ export class Device {
     /** Waits for an event in the live timeline of a room. */
     seesEvent(roomId, eventId) {
         return this.sees(eventId, () => this.client.getRoom(roomId)?.findEventById(eventId));
+    }
+
+    /** Waits for an encrypted event, and for the keys that it takes to read its text. */
+    async reads(roomId, eventId) {
+        const event = await this.seesEvent(roomId, eventId);
+        for (;;) {
+            const decrypted = new Promise((done) => event.once(MatrixEventEvent.Decrypted, done));
+            await this.client.decryptEventIfNeeded(event);
+            if (event.getType() !== "m.room.encrypted" && !event.isDecryptionFailure()) {
+                return event.getContent().body;
+            }
+            await decrypted;
+        }
     }
 
     /** The texts of the messages that the device shows of a room, oldest first. */
