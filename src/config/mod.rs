@@ -17,13 +17,16 @@ mod live;
 mod load;
 mod logging;
 mod mail;
+mod media;
 mod notices;
 mod outbound;
 pub mod policy;
 mod presence;
+mod previews;
 mod registration;
 pub mod room_policy;
 mod rooms;
+mod scanner;
 mod secret;
 mod server;
 mod sessions;
@@ -49,12 +52,15 @@ pub use self::{
     live::Live,
     logging::Logging,
     mail::{Encryption, Language, Mail},
+    media::{Avatars, Images, Media, S3},
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
     presence::Presence,
+    previews::Previews,
     registration::{Registration, Terms},
     rooms::Rooms,
+    scanner::{Clamd, Scanner},
     secret::Secret,
     server::{Contact, Server, Support},
     sessions::Sessions,
@@ -88,6 +94,12 @@ pub struct Config {
     pub directory: Directory,
     /// `[presence]`.
     pub presence: Presence,
+    /// `[media]`.
+    pub media: Media,
+    /// `[scanner]`.
+    pub scanner: Scanner,
+    /// `[previews]`.
+    pub previews: Previews,
     /// `[notices]`.
     pub notices: Notices,
     /// `[calls]`.
@@ -117,6 +129,9 @@ impl Default for Config {
             rooms: Rooms::default(),
             directory: Directory::default(),
             presence: Presence::default(),
+            media: Media::default(),
+            scanner: Scanner::default(),
+            previews: Previews::default(),
             notices: Notices::default(),
             calls: Calls::default(),
             outbound: Outbound::default(),

@@ -26,15 +26,16 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, and who is
-/// there.
-const CHANNELS: [&str; 6] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, who is
+/// there, and media whose bytes have come.
+const CHANNELS: [&str; 7] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
     "chappe_purged",
     "chappe_typing",
     "chappe_presence",
+    "chappe_media",
 ];
 
 /// What other processes say, beside the stream.
@@ -46,6 +47,8 @@ pub enum Hint {
     Typing(String),
     /// Who is there; the text is the presence module's.
     Presence(String),
+    /// The bytes of media have come that others may wait for.
+    Media(String),
 }
 
 impl Store {
@@ -107,6 +110,10 @@ impl Store {
                     if let Some((room, position)) = parse_purged(notification.payload()) {
                         self.live().purge(room, position);
                     }
+                }
+                "chappe_media" => {
+                    // Who waits looks by themselves now and then.
+                    let _ = hints.try_send(Hint::Media(notification.payload().to_owned()));
                 }
                 "chappe_presence" => {
                     // The next news of the same people puts right what is lost.

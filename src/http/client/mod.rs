@@ -13,6 +13,10 @@ mod directory;
 mod filter;
 mod identity;
 mod keys;
+mod media;
+mod media_download;
+mod media_headers;
+mod media_request;
 mod membership;
 mod message;
 mod presence;
@@ -22,6 +26,7 @@ mod raw;
 mod receipt;
 mod register;
 mod room;
+mod scanner;
 mod session;
 mod sliding_sync;
 mod space;
@@ -63,6 +68,9 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(message::routes())
         .merge(state::routes())
         .merge(receipt::routes())
+        .merge(media::routes())
+        .merge(media_download::routes())
+        .merge(scanner::routes(state))
         .merge(typing::routes())
         .merge(presence::routes())
         .merge(account_data::routes())
