@@ -329,3 +329,84 @@ story("a private room is closed to strangers", async (cast) => {
     );
     await assert.rejects(client.fetchRoomEvent(roomId, eventId), { httpStatus: 404 });
 });
+
+story("somebody knocks, is seen, and let in", async (cast) => {
+    const [marie, paul] = await Promise.all([cast.agent("marie"), cast.agent("paul")]);
+    const knock = { type: "m.room.join_rules", state_key: "", content: { join_rule: "knock" } };
+    const roomId = await marie.device.open({
+        preset: "private_chat",
+        name: "Cabinet",
+        initial_state: [knock],
+    });
+    await paul.device.client.knockRoom(roomId, { reason: "Bonjour" });
+    const outside = await paul.device.seesMembership(roomId, "knock");
+    assert.equal(outside.name, "Cabinet");
+    const knocker = await marie.device.seesMember(roomId, paul.userId, "knock");
+    assert.equal(knocker.events.member.getContent().reason, "Bonjour");
+    await marie.device.client.invite(roomId, paul.userId);
+    await paul.device.seesMembership(roomId, "invite");
+    await paul.device.client.joinRoom(roomId);
+    await paul.device.seesMembership(roomId, "join");
+    await marie.device.seesMember(roomId, paul.userId, "join");
+
+    // One who is turned away.
+    const luc = await cast.agent("luc");
+    await luc.device.client.knockRoom(roomId);
+    await marie.device.seesMember(roomId, luc.userId, "knock");
+    await marie.device.client.kick(roomId, luc.userId, "Complet");
+    await luc.device.seesMembership(roomId, "leave");
+});
+
+story("a room is replaced, and its members find the new one", async (cast) => {
+    const { marie, paul, roomId } = await pair(cast);
+    await paul.device.client.setRoomTag(roomId, "m.favourite", { order: 0.5 });
+    await marie.device.say(roomId, "Avant");
+    const { replacement_room: newId } = await marie.device.client.upgradeRoom(roomId, "12");
+    await marie.device.seesMembership(newId, "join");
+    const tombstone = await paul.device.sees("the tombstone", () =>
+        paul.device.client.getRoom(roomId).currentState.getStateEvents("m.room.tombstone", ""),
+    );
+    assert.equal(tombstone.getContent().replacement_room, newId);
+    await marie.device.bringIn(newId, paul.device);
+    const room = paul.device.client.getRoom(newId);
+    assert.equal(room.name, "Bureau");
+    assert.equal(room.getVersion(), "12");
+    assert.equal(room.findPredecessor().roomId, roomId);
+    const history = paul.device.client.getRoomUpgradeHistory(newId, true);
+    assert.deepEqual(history.map((one) => one.roomId), [roomId, newId]);
+    await paul.device.sees("the tag", () => paul.device.client.getRoom(newId).tags["m.favourite"]);
+    // Who may not write in the old room any more says so in the new one.
+    await assert.rejects(
+        paul.device.client.sendTextMessage(roomId, "Après"),
+        refusal(403, "M_FORBIDDEN"),
+    );
+    const eventId = await paul.device.say(newId, "Après");
+    await marie.device.seesEvent(newId, eventId);
+});
+
+story("a space shows its rooms, also after one was replaced", async (cast) => {
+    const marie = await cast.agent("marie");
+    const { client } = marie.device;
+    const space = await marie.device.open({
+        preset: "private_chat",
+        name: "Ministère",
+        creation_content: { type: "m.space" },
+    });
+    const rooms = [];
+    for (const name of ["Accueil", "Courrier"]) {
+        const roomId = await marie.device.open({ preset: "private_chat", name });
+        const child = { via: [marie.userId.split(":")[1]], suggested: name === "Accueil" };
+        await client.sendStateEvent(space, "m.space.child", child, roomId);
+        rooms.push(roomId);
+    }
+    const names = async (suggested) => {
+        const { rooms: found } = await client.getRoomHierarchy(space, 20, 1, suggested);
+        return found.map((room) => room.name).sort();
+    };
+    assert.deepEqual(await names(false), ["Accueil", "Courrier", "Ministère"]);
+    assert.deepEqual(await names(true), ["Accueil", "Ministère"]);
+    const { replacement_room: newId } = await client.upgradeRoom(rooms[0], "12");
+    const { rooms: found } = await client.getRoomHierarchy(space, 20, 1);
+    const ids = found.map((room) => room.room_id).sort();
+    assert.deepEqual(ids, [space, newId, rooms[1]].sort());
+});

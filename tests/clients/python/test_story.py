@@ -241,3 +241,54 @@ async def test_logging_out_ends_the_session(world):
     answer = await phone.client.whoami()
     assert isinstance(answer, nio.WhoamiError), answer
     assert isinstance(await ada.client.whoami(), nio.WhoamiResponse)
+
+
+async def test_somebody_knocks_and_is_let_in(world):
+    ada, bob = await world.person("ada"), await world.person("bob")
+    room_id = (await ada.client.room_create(preset=nio.RoomPreset.private_chat)).room_id
+    answer = await bob.client.room_knock(room_id)
+    assert isinstance(answer, nio.RoomKnockError), answer
+    assert answer.status_code == "M_FORBIDDEN"
+    answer = await ada.client.room_enable_knocking(room_id)
+    assert isinstance(answer, nio.RoomPutStateResponse), answer
+    answer = await bob.client.room_knock(room_id, "Good morning")
+    assert isinstance(answer, nio.RoomKnockResponse), answer
+    answer = await ada.client.room_get_state_event(room_id, "m.room.member", bob.user_id)
+    assert answer.content["membership"] == "knock"
+    assert answer.content["reason"] == "Good morning"
+    await ada.brings_in(room_id, bob)
+
+
+async def test_a_room_is_replaced_and_stays_in_its_space(world):
+    ada, bob = await world.person("ada"), await world.person("bob")
+    server = ada.user_id.split(":", 1)[1]
+    made = await ada.client.room_create(space=True, name="Town", preset=nio.RoomPreset.public_chat)
+    space = made.room_id
+    made = await ada.client.room_create(name="Square", preset=nio.RoomPreset.public_chat)
+    old = made.room_id
+    child = {"via": [server]}
+    answer = await ada.client.room_put_state(space, "m.space.child", child, old)
+    assert isinstance(answer, nio.RoomPutStateResponse), answer
+    answer = await bob.client.join(old)
+    assert isinstance(answer, nio.JoinResponse), answer
+
+    async def rooms():
+        answer = await bob.client.space_get_hierarchy(space)
+        assert isinstance(answer, nio.SpaceGetHierarchyResponse), answer
+        return [room["room_id"] for room in answer.rooms]
+
+    assert await rooms() == [space, old]
+    # nio replaces rooms by itself; this is the server's way.
+    path = f"/_matrix/client/v3/rooms/{old}/upgrade"
+    token = {"Authorization": f"Bearer {ada.client.access_token}"}
+    body = '{"new_version": "12"}'
+    answer = await ada.client.send("POST", path, body, token)
+    assert answer.status == 200, await answer.text()
+    new = (await answer.json())["replacement_room"]
+    assert await rooms() == [space, new]
+    answer = await bob.client.room_get_state_event(old, "m.room.tombstone")
+    assert answer.content["replacement_room"] == new
+    answer = await bob.client.join(new)
+    assert isinstance(answer, nio.JoinResponse), answer
+    room = await bob.joined(new)
+    await bob.sees("the name", lambda: room.name == "Square")
