@@ -59,17 +59,17 @@ struct Fields {
 /// The page of a stage.
 async fn open(
     State(state): State<AppState>,
-    Path(stage): Path<String>,
+    Path(auth_type): Path<String>,
     Query(Opened { session }): Query<Opened>,
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let client = ClientAddress::of(&parts.extensions);
     state.limits.check_address(Kind::Read, client)?;
     let visitor = visitor(&parts.headers, &parts.uri);
-    let stage = AuthType::from(stage);
+    let auth_type = AuthType::from(auth_type);
     let accounts = &state.accounts;
     let fallback = accounts
-        .fallback(&session, &stage, visitor.language)
+        .fallback(&session, &auth_type, visitor.language)
         .await?;
     Ok(show(&state.pages, &fallback, &session, visitor))
 }
@@ -77,7 +77,7 @@ async fn open(
 /// What a form brings.
 async fn post(
     State(state): State<AppState>,
-    Path(stage): Path<String>,
+    Path(auth_type): Path<String>,
     parts: Parts,
     form: Result<Form<Fields>, FormRejection>,
 ) -> Result<Response, ApiError> {
@@ -96,10 +96,10 @@ async fn post(
         language: visitor.language,
         client: Some(client),
     };
-    let stage = AuthType::from(stage);
+    let auth_type = AuthType::from(auth_type);
     let accounts = &state.accounts;
     let fallback = accounts
-        .pass_fallback(&fields.session, &stage, proof)
+        .pass_fallback(&fields.session, &auth_type, proof)
         .await?;
     Ok(show(&state.pages, &fallback, &fields.session, visitor))
 }
