@@ -15,7 +15,9 @@ pub mod templates;
 // Layer 1: settings.
 pub mod config;
 
-// Layer 2: what Matrix says of events. Pure.
+// Layer 2: what Matrix says of events (pure), and which users, aliases and rooms belong to
+// application services.
+pub mod appservice;
 pub mod event;
 
 // Layer 3: what Tchap says of people. Pure.
@@ -30,23 +32,21 @@ pub mod cluster;
 pub mod mail;
 pub mod pages;
 
-// Layer 6: what people upload.
-pub mod media;
-
-// Layer 7: rooms, calls, previews of web pages, and what looks for viruses in files.
+// Layer 6: rooms, and calls.
 pub mod calls;
-pub mod previews;
 pub mod rooms;
-pub mod scanner;
 
-// Layer 8: accounts and their sessions, and end-to-end encryption.
+// Layer 7: accounts and their sessions, and end-to-end encryption.
 pub mod accounts;
 pub mod keys;
 
-// Layer 9: what a client missed, whose address is whose, and what the operator tells people.
+// Layer 8: what a client missed, whose address is whose, and what the operator tells people.
 pub mod identity;
 pub mod notices;
 pub mod sync;
+
+// Layer 9: what application services are told and asked.
+pub mod bridges;
 
 // Layer 10: what comes in.
 pub mod http;

@@ -9,7 +9,9 @@ use ruma::{
     api::client::uiaa::{AuthData, AuthType},
 };
 
-use super::{Accounts, Error, Requester, check_device, interactive_auth::Operation};
+use super::{
+    Accounts, Error, Requester, check_device, interactive_auth::Operation, sessions::MAX_DEVICES,
+};
 use crate::store::{
     Store,
     devices::{self, Device},
@@ -40,16 +42,23 @@ impl Accounts {
             .ok_or_else(no_such_device)
     }
 
-    /// Renames one of the requester's devices. Without a name it stays as it is.
+    /// Renames one of the requester's devices. Without a name it stays as it is. For an application
+    /// service the device is made if it is not there: `true` says that it was.
     pub async fn rename_device(
         &self,
         requester: &Requester,
         device_id: &DeviceId,
         name: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         check_device(None, name)?;
+        if requester.service().is_some() {
+            check_device(Some(device_id.as_str()), None)?;
+            if self.make_device(requester, device_id, name).await? {
+                return Ok(true);
+            }
+        }
         let Some(name) = name else {
-            return self.device(requester, device_id).await.map(|_| ());
+            return self.device(requester, device_id).await.map(|_| false);
         };
         check_device(Some(device_id.as_str()), None).map_err(|_| no_such_device())?;
         let mut conn = self.0.store.conn().await?;
@@ -59,7 +68,28 @@ impl Accounts {
         }
         drop(conn);
         self.tell_of_devices(user).await;
-        Ok(())
+        Ok(false)
+    }
+
+    /// Makes a device without a session. `false`: it is there already.
+    async fn make_device(
+        &self,
+        requester: &Requester,
+        device_id: &DeviceId,
+        name: Option<&str>,
+    ) -> Result<bool, Error> {
+        let user = requester.user();
+        let mut tx = self.0.store.begin().await?;
+        if devices::find(&mut tx, user, device_id).await?.is_some() {
+            return Ok(false);
+        }
+        if devices::count(&mut tx, user).await? >= MAX_DEVICES {
+            return Err(Error::Forbidden("the account has too many devices"));
+        }
+        devices::upsert(&mut tx, user, device_id, name, self.0.clock.now_i64()).await?;
+        Store::commit(tx).await?;
+        self.tell_of_devices(user).await;
+        Ok(true)
     }
 
     /// Deletes some of the requester's devices, with their sessions. Those that there were come
@@ -76,6 +106,12 @@ impl Accounts {
         }
         for device_id in device_ids {
             check_device(Some(device_id.as_str()), None)?;
+        }
+        if requester.service().is_some() {
+            // v1.17: nobody is there who could prove anything.
+            return self
+                .remove_devices(requester.user(), device_ids, None)
+                .await;
         }
         let operation = Operation {
             name: "delete devices",

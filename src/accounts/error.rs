@@ -62,6 +62,18 @@ pub enum Error {
     /// The status and code that the violation names: a rule of this server says no.
     #[error(transparent)]
     Denied(Violation),
+    /// 400 `M_EXCLUSIVE`: the name is an application service's, or is not the one's that asks.
+    #[error("the name belongs to an application service, or not to this one")]
+    Exclusive,
+    /// 400 `M_INVALID_USERNAME`: the name is none that a user id can have.
+    #[error("the user name cannot be used")]
+    InvalidUsername,
+    /// 400 `M_UNKNOWN_DEVICE`: the user has no such device.
+    #[error("the user has no such device")]
+    UnknownDevice,
+    /// 401 `M_MISSING_TOKEN`: the request needs the token of an application service.
+    #[error("the token of an application service is missing")]
+    MissingServiceToken,
     /// 400 `M_USER_IN_USE`.
     #[error("the user name is taken")]
     UserInUse,

@@ -29,6 +29,8 @@ mod profiles;
 mod reactivate;
 mod register;
 mod registration_tokens;
+mod seen;
+mod services;
 mod sessions;
 mod settings;
 mod shared_secret;
@@ -61,6 +63,7 @@ pub use self::{
     profiles::ProfileChange,
     register::{Registered, Registration},
     registration_tokens::{NewToken, TokenChange},
+    services::{Masquerade, ServiceRegistration},
     sessions::{NewSession, Requester, Session},
     settings::{
         HashCost, Limits, RegistrationSettings, SessionSettings, Settings, SharedSecret, Terms,
@@ -83,7 +86,7 @@ use crate::{
     random::Random,
     rooms::Actor,
     store::{
-        Store,
+        DeviceNid, Store,
         accounts::{self, Account},
         interactive_auth as auth_sessions, registration_tokens as tokens, threepids,
     },
@@ -131,7 +134,9 @@ impl From<&Requester> for Actor {
         Self {
             user_id: requester.user_id().to_owned(),
             user: requester.user(),
-            device: Some(requester.device()),
+            // Transaction ids count for a user's device, or for the user where there is none: numbers
+            // of devices are above zero.
+            device: Some(requester.device().unwrap_or(DeviceNid(-requester.user().0))),
         }
     }
 }

@@ -104,7 +104,7 @@ impl Accounts {
         if let Some(address) = proved {
             threepids::delete_validations_of(&mut tx, Purpose::Password, address).await?;
         }
-        let kept = requester.map(Requester::device);
+        let kept = requester.and_then(Requester::device);
         let logout = if request.logout_devices {
             Logout::AllBut(kept)
         } else {

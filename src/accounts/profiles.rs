@@ -178,7 +178,7 @@ impl Accounts {
             let first_time = profile.display_name.is_none();
             let policy = self.0.policy.load();
             policy
-                .may_set_display_name(first_time, requester.is_admin())
+                .may_set_display_name(first_time, names_itself(requester))
                 .into_result()?;
             drop(policy);
             let mut tx = self.0.store.begin().await?;
@@ -210,7 +210,9 @@ impl Accounts {
         let is_seen_in_rooms = profile.avatar_url.as_ref() != url;
         if is_seen_in_rooms {
             let policy = self.0.policy.load();
-            policy.may_set_avatar(requester.is_admin()).into_result()?;
+            policy
+                .may_set_avatar(names_itself(requester))
+                .into_result()?;
             drop(policy);
             let text = url.map(|url| url.as_str());
             let mut tx = self.0.store.begin().await?;
@@ -338,4 +340,10 @@ mod tests {
             assert_eq!(is_time_zone(name), expected, "{name}");
         }
     }
+}
+
+/// Whether a name that is fixed for people can be changed: by administrators, and by application
+/// services, whose users have the names of those whom they stand for.
+fn names_itself(requester: &Requester) -> bool {
+    requester.is_admin() || requester.service().is_some()
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use ruma::{
-    OwnedUserId,
+    OwnedUserId, UserId,
     api::client::uiaa::{AuthData, AuthType},
 };
 use zeroize::Zeroizing;
@@ -265,7 +265,14 @@ impl Accounts {
                 .filter_map(|name| self.local_user_id(name))
                 .collect();
             let taken = accounts::list_existing(conn, &ids).await?;
-            let is_free = |name: &&String| taken.iter().all(|id| id.localpart() != name.as_str());
+            let services = self.services().load_full();
+            let is_owned = |name: &str| {
+                let user_id = self.local_user_id(name);
+                user_id.is_some_and(|user_id| services.owner_of_user(&user_id).is_some())
+            };
+            let is_free = |name: &&String| {
+                taken.iter().all(|id| id.localpart() != name.as_str()) && !is_owned(name)
+            };
             for name in names.iter().filter(is_free) {
                 // Somebody else may have taken it just now.
                 if let Some(made) = self.insert_account(conn, name, draft).await? {
@@ -287,7 +294,22 @@ impl Accounts {
         let user_id = self
             .local_user_id(localpart)
             .ok_or(Error::InvalidParam("the user name cannot be used"))?;
-        let user = users::intern(conn, &user_id).await?;
+        self.check_not_exclusive(&user_id)?;
+        let made = self.insert_unchecked(conn, &user_id, draft).await?;
+        if let Some((user, user_id)) = &made {
+            self.begin_validity(conn, *user, user_id).await?;
+        }
+        Ok(made)
+    }
+
+    /// The same for a name that was checked, and without a date on which the account expires.
+    pub(super) async fn insert_unchecked(
+        &self,
+        conn: &mut Conn,
+        user_id: &UserId,
+        draft: &Draft<'_>,
+    ) -> Result<Option<(UserNid, OwnedUserId)>, Error> {
+        let user = users::intern(conn, user_id).await?;
         let new = NewAccount {
             user,
             password_hash: draft.password_hash,
@@ -302,8 +324,7 @@ impl Accounts {
         }
         let name = draft.display_name.unwrap_or_else(|| user_id.localpart());
         profiles::update_display_name(conn, user, Some(name)).await?;
-        self.begin_validity(conn, user, &user_id).await?;
-        Ok(Some((user, user_id)))
+        Ok(Some((user, user_id.to_owned())))
     }
 
     /// Gives a new account the address that was proved. Its proofs are not good a second time.
@@ -388,6 +409,7 @@ impl Accounts {
         let user_id = self
             .local_user_id(username)
             .ok_or(Error::InvalidParam("the user name cannot be used"))?;
+        self.check_not_exclusive(&user_id)?;
         let mut conn = self.0.store.conn().await?;
         match accounts::find(&mut conn, &user_id).await? {
             Some(_) => Err(Error::UserInUse),

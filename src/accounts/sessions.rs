@@ -4,10 +4,8 @@
 
 use std::{
     collections::HashMap,
-    mem,
-    net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Error, check_device, interactive_auth::Passed};
 use crate::{
+    appservice::Service,
     policy::{Policy, rooms::Standing},
     store::{
         Conn, DeviceNid, Store, UserNid,
@@ -34,14 +33,8 @@ const MAX_REMEMBERED: u64 = 100_000;
 /// How long a session is remembered: the longest that a revocation can go unnoticed if the
 /// message about it is lost.
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
-/// How exactly a device's last request is remembered, in milliseconds.
-const SEEN_EVERY_MS: u64 = 60_000;
-/// How many devices that were seen wait to be written.
-const MAX_SEEN: usize = 200_000;
-/// How many of them are written with one statement.
-const SEEN_BATCH: usize = 1000;
 /// How many devices one account may have.
-const MAX_DEVICES: i64 = 1000;
+pub(super) const MAX_DEVICES: i64 = 1000;
 /// The length of device ids that the server chooses.
 const DEVICE_ID_LENGTH: usize = 10;
 
@@ -52,10 +45,27 @@ pub struct Requester {
     token: TokenHash,
     /// Where the user agrees to terms that are new; none: there is nothing to agree to.
     consent: Option<Url>,
-    seen_ms: AtomicU64,
+    /// The application service that acts for the user.
+    service: Option<Arc<Service>>,
+    pub(super) seen_ms: AtomicU64,
 }
 
 impl Requester {
+    /// Somebody for whom an application service acts; `key` names the session.
+    pub(super) fn acting(
+        session: access_tokens::Session,
+        key: TokenHash,
+        service: Arc<Service>,
+    ) -> Self {
+        Self {
+            session,
+            token: key,
+            consent: None,
+            service: Some(service),
+            seen_ms: AtomicU64::new(0),
+        }
+    }
+
     /// The user.
     pub fn user_id(&self) -> &UserId {
         &self.session.user_id
@@ -66,14 +76,26 @@ impl Requester {
         self.session.user
     }
 
-    /// The device that the request comes from.
+    /// The device that the request comes from. None: an application service acts for the user and
+    /// names no device.
     pub fn device_id(&self) -> Option<&DeviceId> {
-        Some(&self.session.device_id)
+        self.session.device_id.as_deref()
     }
 
-    /// The device's number.
-    pub fn device(&self) -> DeviceNid {
+    /// The device's number, where there is a device.
+    pub fn device(&self) -> Option<DeviceNid> {
         self.session.device
+    }
+
+    /// The application service that acts for the user, if it is not the user's own session.
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        self.service.as_ref()
+    }
+
+    /// Whether it counts how often the user does something.
+    pub fn is_limited(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_none_or(|service| service.is_limited(self.user_id()))
     }
 
     /// Whether the user may administer the server.
@@ -154,7 +176,7 @@ pub(super) struct Sessions {
     remembered: Cache<TokenHash, Arc<Requester>>,
     /// Grows whenever something is forgotten: what was loaded before that is not remembered.
     forgotten: AtomicU64,
-    seen: Mutex<HashMap<DeviceNid, Seen>>,
+    pub(super) seen: Mutex<HashMap<DeviceNid, Seen>>,
     /// Who waits for changes of whose sessions.
     pub(super) watched: Mutex<HashMap<UserNid, Arc<Notify>>>,
 }
@@ -182,6 +204,27 @@ impl Accounts {
         self.authenticate_hash(TokenHash::of(token)).await
     }
 
+    /// What is remembered under the hash, if anything.
+    pub(super) fn remembered(&self, hash: TokenHash) -> Option<Arc<Requester>> {
+        self.0.sessions.remembered.get(&hash)
+    }
+
+    /// How often something was forgotten: to be asked before what [`remember`](Self::remember) is
+    /// given was read.
+    pub(super) fn times_forgotten(&self) -> u64 {
+        self.0.sessions.forgotten.load(Ordering::SeqCst)
+    }
+
+    /// Remembers a session that was read, unless anything was revoked since.
+    pub(super) fn remember(&self, before: u64, requester: &Arc<Requester>) {
+        let (sessions, token) = (&self.0.sessions, requester.token);
+        sessions.remembered.insert(token, Arc::clone(requester));
+        // If anything was revoked meanwhile, what was read may be out of date.
+        if self.times_forgotten() != before {
+            sessions.remembered.invalidate(&token);
+        }
+    }
+
     pub(super) async fn authenticate_hash(&self, hash: TokenHash) -> Result<Arc<Requester>, Error> {
         let requester = match self.0.sessions.remembered.get(&hash) {
             Some(requester) => requester,
@@ -195,8 +238,7 @@ impl Accounts {
     }
 
     async fn load_session(&self, token: TokenHash) -> Result<Arc<Requester>, Error> {
-        let sessions = &self.0.sessions;
-        let before = sessions.forgotten.load(Ordering::SeqCst);
+        let before = self.times_forgotten();
         let mut conn = self.0.store.conn().await?;
         let session = access_tokens::find(&mut conn, token)
             .await?
@@ -207,6 +249,7 @@ impl Accounts {
             session,
             token,
             consent,
+            service: None,
             seen_ms: AtomicU64::new(0),
         });
         if requester.is_over(self.0.clock.now_i64()) {
@@ -216,11 +259,7 @@ impl Accounts {
         if let Some(replaced) = requester.session.replaced {
             access_tokens::delete_refresh(&mut conn, replaced).await?;
         }
-        sessions.remembered.insert(token, Arc::clone(&requester));
-        // If anything was revoked meanwhile, what was read may be out of date.
-        if sessions.forgotten.load(Ordering::SeqCst) != before {
-            sessions.remembered.invalidate(&token);
-        }
+        self.remember(before, &requester);
         Ok(requester)
     }
 
@@ -246,59 +285,6 @@ impl Accounts {
         let sessions = &self.0.sessions;
         sessions.forgotten.fetch_add(1, Ordering::SeqCst);
         sessions.remembered.invalidate_all();
-    }
-
-    /// Notes that a device has sent a request. Nothing is written until [`flush`](Self::flush).
-    pub fn note_seen(
-        &self,
-        requester: &Requester,
-        client: Option<IpAddr>,
-        user_agent: Option<&str>,
-    ) {
-        let now_ms = self.0.clock.now_ms();
-        let seen_ms = requester.seen_ms.load(Ordering::Relaxed);
-        if now_ms.saturating_sub(seen_ms) < SEEN_EVERY_MS {
-            return;
-        }
-        requester.seen_ms.store(now_ms, Ordering::Relaxed);
-        let user_agent = user_agent.filter(|agent| !super::has_control_characters(agent));
-        let seen = Seen {
-            device: requester.device(),
-            at_ms: self.0.clock.now_i64(),
-            ip: client.map(|ip| ip.to_canonical().to_string()),
-            user_agent: user_agent.map(|agent| agent.chars().take(256).collect()),
-        };
-        let mut waiting = self.seen();
-        if waiting.len() < MAX_SEEN || waiting.contains_key(&seen.device) {
-            waiting.insert(seen.device, seen);
-        }
-    }
-
-    /// Writes when devices were last seen. To be called every few minutes and at the end; what
-    /// cannot be written now is tried again the next time.
-    pub async fn flush(&self) -> Result<(), Error> {
-        let waiting: Vec<Seen> = mem::take(&mut *self.seen()).into_values().collect();
-        let mut batches = waiting.chunks(SEEN_BATCH);
-        while let Some(batch) = batches.next() {
-            let written = async {
-                let mut conn = self.0.store.conn().await?;
-                devices::update_last_seen(&mut conn, batch).await
-            };
-            if let Err(error) = written.await {
-                let mut newer = self.seen();
-                for seen in batch.iter().chain(batches.flatten()) {
-                    newer.entry(seen.device).or_insert_with(|| seen.clone());
-                }
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, HashMap<DeviceNid, Seen>> {
-        // Each entry is whole on its own.
-        let seen = self.0.sessions.seen.lock();
-        seen.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a user a session, in the caller's transaction. After the commit the caller forgets
@@ -417,7 +403,7 @@ impl Accounts {
     ///
     /// The removed device's id comes back, for layers that keep lists of devices.
     pub async fn logout(&self, requester: &Requester) -> Result<Vec<OwnedDeviceId>, Error> {
-        let device_ids = [requester.session.device_id.clone()];
+        let device_ids: Vec<_> = requester.session.device_id.iter().cloned().collect();
         self.remove_devices(requester.user(), &device_ids, None)
             .await
     }

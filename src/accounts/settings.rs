@@ -6,6 +6,8 @@ use ruma::{OwnedServerName, UserId};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::appservice::SharedRegistry;
+
 use super::{limits::Rate, user_directory::DirectorySettings};
 
 /// What the accounts service must know of the configuration.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub max_password_hashes: NonZeroUsize,
     /// How much work the hash of a password is.
     pub hash_cost: HashCost,
+    /// The application services, with the users that are theirs.
+    pub services: SharedRegistry,
 }
 
 /// How much work the hash of a password is.

@@ -12,7 +12,7 @@ use std::{
 use ruma::{OwnedUserId, UserId};
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{Accounts, Error, Requester};
+use super::{Accounts, Error, Masquerade, Requester};
 use crate::{
     audit::{Actor, action},
     store::{
@@ -87,7 +87,16 @@ impl Accounts {
     /// still do this. Errors are those of [`authenticate`](Self::authenticate) and
     /// [`may_proceed`](Self::may_proceed).
     pub async fn may_go_on(&self, requester: &Requester, reach: Reach) -> Result<(), Error> {
-        let newest = self.authenticate_hash(requester.token_hash()).await?;
+        let newest = match requester.service() {
+            Some(service) => {
+                let whom = Masquerade {
+                    user_id: Some(requester.user_id().to_string()),
+                    device_id: requester.device_id().map(ToString::to_string),
+                };
+                self.act_for(service, &whom).await?
+            }
+            None => self.authenticate_hash(requester.token_hash()).await?,
+        };
         self.may_proceed(&newest, reach)
     }
 

@@ -22,13 +22,10 @@ use crate::{
     keys::Keys,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
-    media::Media,
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
-    previews::Previews,
     rooms::Rooms,
-    scanner::Scanner,
     store::{
         Store,
         journal::{JournalObserver, JournalTask},
@@ -57,12 +54,6 @@ pub struct Core {
     pub audit: Audit,
     /// Accounts and sessions.
     pub accounts: Accounts,
-    /// What people upload.
-    pub media: Media,
-    /// What looks for viruses in it.
-    pub scanner: Scanner,
-    /// Previews of web pages.
-    pub previews: Previews,
     /// Rooms.
     pub rooms: Rooms,
     /// End-to-end encryption.
@@ -89,6 +80,10 @@ impl Core {
             .map_err(BadConfiguration)
             .context("the policy cannot be used")?;
         let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let services = settings::registrations(config)
+            .map_err(BadConfiguration)
+            .context("the registrations of application services cannot be used")?;
+        let services = Arc::new(ArcSwap::from_pointee(services));
         settings::prepare_data_folder(server)?;
         let key = signing_key::load_or_generate(&server.signing_key_file(), &options.random)?;
         let writer = mail::writer(config, options)?;
@@ -127,7 +122,7 @@ impl Core {
             let task = writer.run(lifecycle.reloads(), journal_stop.clone());
             lifecycle.spawn_critical("audit", task);
         }
-        let mut settings = settings::accounts(config);
+        let mut settings = settings::accounts(config, &services);
         options.adjust(&mut settings);
         let accounts = Accounts::new(
             settings,
@@ -138,32 +133,8 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
-        let media = Media::new(
-            settings::media(config, options.program.as_deref()),
-            store.clone(),
-            Arc::clone(&options.clock),
-            options.random.clone(),
-        )
-        .context("the place for media cannot be used")?;
-        let previews = Previews::new(
-            settings::previews(config),
-            store.clone(),
-            outbound.clone(),
-            media.clone(),
-            Arc::clone(&options.clock),
-        );
-        let (scanner, scanner_key) = settings::scanner(config)?;
-        let scanner = Scanner::new(
-            scanner,
-            scanner_key,
-            store.clone(),
-            media.clone(),
-            Arc::clone(&options.clock),
-            &options.random,
-        );
-        let scanner = scanner.await.context("the scanner's key cannot be read")?;
         let rooms = Rooms::new(
-            settings::rooms(config),
+            settings::rooms(config, &services),
             store.clone(),
             Arc::clone(&policy),
             key,
@@ -200,9 +171,6 @@ impl Core {
             mailer,
             audit,
             accounts,
-            media,
-            previews,
-            scanner,
             rooms,
             keys,
             identity,

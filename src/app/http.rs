@@ -6,6 +6,7 @@ use axum::Router;
 
 use super::{AppOptions, Core, mail, readiness, settings};
 use crate::{
+    bridges::{self, Bridges},
     calls::Calls,
     config::{Config, Listener, Surface},
     http::{
@@ -13,15 +14,39 @@ use crate::{
         development, email_links, router,
     },
     mail::Mailer,
+    outbound::Outbound,
     sync::Sync,
     telemetry::Metrics,
 };
+
+/// What application services are told and asked.
+pub(super) fn bridges(
+    config: &Config,
+    core: &Core,
+    options: &AppOptions,
+) -> anyhow::Result<Bridges> {
+    let outbound = Outbound::new(&settings::outbound(config)?.trusting())?;
+    let settings = bridges::Settings {
+        server_name: config.server.name.clone(),
+        timeout: config.application_services.timeout.get(),
+    };
+    let parts = bridges::Parts {
+        services: Arc::clone(core.accounts.services()),
+        store: core.store.clone(),
+        rooms: core.rooms.clone(),
+        outbound,
+        clock: Arc::clone(&options.clock),
+        random: options.random.clone(),
+    };
+    Ok(Bridges::new(settings, parts))
+}
 
 /// What handlers work with.
 pub(super) fn state(
     config: &Config,
     core: &Core,
     sync: Sync,
+    bridges: Bridges,
     options: &AppOptions,
 ) -> anyhow::Result<AppState> {
     let pages = mail::pages(config)?;
@@ -37,11 +62,9 @@ pub(super) fn state(
         rooms: core.rooms.clone(),
         keys: core.keys.clone(),
         sync,
+        bridges,
         audit: core.audit.clone(),
         identity: core.identity.clone(),
-        media: core.media.clone(),
-        scanner: core.scanner.clone(),
-        previews: core.previews.clone(),
         notices: core.notices.clone(),
         calls: Calls::new(settings::calls(&config.calls), Arc::clone(&options.clock)),
         limits,

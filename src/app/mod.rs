@@ -18,7 +18,7 @@ mod reload;
 mod settings;
 mod signing_key;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,6 @@ use crate::{
     identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
-    media::Media,
     random::Random,
     rooms::Rooms,
     store::{Store, live::LiveOptions},
@@ -67,8 +66,6 @@ pub struct AppOptions {
     pub shares_cluster: bool,
     /// How much of the recent past is held in memory.
     pub memory: LiveOptions,
-    /// The program that reads images: this one if not set. Tests run in another.
-    pub program: Option<PathBuf>,
     /// Does without what is slow on purpose: costly hashes, and pauses before answers. For tests.
     pub quick: bool,
 }
@@ -85,7 +82,6 @@ impl Default for AppOptions {
             log: None,
             shares_cluster: false,
             memory: LiveOptions::default(),
-            program: None,
             quick: false,
         }
     }
@@ -178,7 +174,10 @@ impl App {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
-        let state = http::state(&config, &core, sync, &options)?;
+        let services = core.accounts.services().load_full();
+        core.accounts.prepare_services(&services).await?;
+        let bridges = http::bridges(&config, &core, &options)?;
+        let state = http::state(&config, &core, sync, bridges.clone(), &options)?;
         let addresses = listeners.addresses();
         let lifecycle = &options.lifecycle;
         let routers = http::routers(&config.listeners, &state, &core.mailer);
@@ -194,6 +193,10 @@ impl App {
             tokio::join!(serving, wake);
         });
         jobs::follow(&core, &presence);
+        lifecycle.spawn(
+            "application services",
+            bridges.clone().run(lifecycle.soft()),
+        );
         jobs::spawn(&core, &options.clock);
         let public_url = config.server.public_url.clone();
         if let Some(source) = &options.source {
@@ -204,6 +207,7 @@ impl App {
                 limits: state.limits.clone(),
                 accounts: core.accounts.clone(),
                 capabilities: state.capabilities.clone(),
+                bridges,
             };
             lifecycle.spawn("reload", reload.run(config, lifecycle.clone()));
         }
@@ -248,11 +252,6 @@ impl App {
     /// Who is there.
     pub fn presence(&self) -> &sync::Presence {
         self.state.sync.presence()
-    }
-
-    /// What people upload.
-    pub fn media(&self) -> &Media {
-        &self.core.media
     }
 
     /// Whose address is whose, and invitations by e-mail.

@@ -11,7 +11,9 @@ use tokio::task::spawn_blocking;
 use super::{Source, settings};
 use crate::{
     accounts::Accounts,
-    config::Config,
+    appservice::Registry,
+    bridges::Bridges,
+    config::{Config, Problem},
     http::{Capabilities, RateLimits},
     lifecycle::Lifecycle,
     policy::Policy,
@@ -26,6 +28,12 @@ pub(super) struct Reload {
     pub(super) limits: RateLimits,
     pub(super) accounts: Accounts,
     pub(super) capabilities: Capabilities,
+    pub(super) bridges: Bridges,
+}
+
+/// What is wrong, in words.
+fn words<T: ToString>(problems: &[T]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// Says in the log what became of a new configuration; gives it if it is in force.
@@ -52,25 +60,34 @@ impl Reload {
         while let Some(Ok(())) = soft.run_until_cancelled(reloads.changed()).await {
             let source = Arc::clone(&self.source);
             // Reads files.
-            let Ok(read) = spawn_blocking(move || source()).await else {
+            let read = spawn_blocking(move || {
+                let new = source().map_err(|errors| words(&errors.0))?;
+                let services = settings::registrations(&new);
+                Ok((new, services.map_err(|problems| words(&problems))?))
+            });
+            let Ok(read) = read.await else {
                 tracing::error!("reading the configuration panicked");
                 continue;
             };
-            let taken = match read {
-                Ok(new) => self.take_over(&current, new),
-                Err(errors) => Err(errors.0.iter().map(ToString::to_string).collect()),
-            };
+            let taken = read.and_then(|(new, services)| self.take_over(&current, new, services));
             current = tell(taken).unwrap_or(current);
+            let services = self.accounts.services().load_full();
+            if let Err(error) = self.accounts.prepare_services(&services).await {
+                tracing::warn!(%error, "the users of application services could not be made");
+            }
         }
     }
 
-    fn take_over(&self, current: &Config, mut new: Config) -> Result<Config, Vec<String>> {
+    fn take_over(
+        &self,
+        current: &Config,
+        mut new: Config,
+        services: Registry,
+    ) -> Result<Config, Vec<String>> {
         if new.server.public_url.port() == Some(0) {
             new.server.public_url = current.server.public_url.clone();
         }
-        let told = |problems: Vec<crate::config::Problem>| -> Vec<String> {
-            problems.iter().map(ToString::to_string).collect()
-        };
+        let told = |problems: Vec<Problem>| words(&problems);
         current.live_changes(&new).map_err(told)?;
         let policy =
             Policy::new(&new.policy, new.server.profile, &new.server.name).map_err(told)?;
@@ -82,6 +99,8 @@ impl Reload {
         let capabilities = settings::capabilities(&policy, &new);
         self.capabilities.reload(&capabilities);
         self.policy.store(Arc::new(policy));
+        self.accounts.services().store(Arc::new(services));
+        self.bridges.reload();
         self.limits.reload(&settings::rate_limits(&new.limits));
         self.accounts
             .reload_limits(settings::account_limits(&new.limits));

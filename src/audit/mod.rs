@@ -61,12 +61,6 @@ pub mod action {
     pub const POLICY_DENIED: &str = "policy.denied";
     /// Somebody did something more often than they may.
     pub const LIMIT_HIT: &str = "limit.hit";
-    /// Contents can be downloaded no more.
-    pub const MEDIA_QUARANTINED: &str = "media.quarantined";
-    /// Contents can be downloaded again.
-    pub const MEDIA_RELEASED: &str = "media.released";
-    /// Media were deleted.
-    pub const MEDIA_DELETED: &str = "media.deleted";
     /// An administrator used the admin API.
     pub const ADMIN_REQUEST: &str = "admin.request";
     /// The first line of a process.

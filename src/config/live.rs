@@ -16,7 +16,12 @@ pub struct Live {
 }
 
 /// The keys, and the beginnings of keys, that may change while the server runs.
-const LIVE: &[&str] = &["policy.", "logging.level", "limits.enabled"];
+const LIVE: &[&str] = &[
+    "policy.",
+    "logging.level",
+    "limits.enabled",
+    "application_services.registrations",
+];
 
 impl Config {
     /// The settings that may change while the server runs.
@@ -72,7 +77,7 @@ impl Config {
             || rate.is_some_and(|rate| rates.iter().any(|(name, _)| *name == rate))
     }
 
-    fn secrets(&self) -> [(&'static str, Option<&Secret>); 6] {
+    fn secrets(&self) -> [(&'static str, Option<&Secret>); 4] {
         [
             ("database.url", self.database.url.as_ref()),
             (
@@ -81,11 +86,6 @@ impl Config {
             ),
             ("mail.password", self.mail.password.as_ref()),
             ("calls.turn_secret", self.calls.turn_secret.as_ref()),
-            ("scanner.private_key", self.scanner.private_key.as_ref()),
-            (
-                "media.s3.secret_access_key",
-                self.media.s3.secret_access_key.as_ref(),
-            ),
         ]
     }
 }

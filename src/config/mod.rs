@@ -6,6 +6,7 @@
 //! section when they are built, never the whole.
 
 mod accounts;
+mod application_services;
 mod audit;
 mod calls;
 mod database;
@@ -17,16 +18,13 @@ mod live;
 mod load;
 mod logging;
 mod mail;
-mod media;
 mod notices;
 mod outbound;
 pub mod policy;
 mod presence;
-mod previews;
 mod registration;
 pub mod room_policy;
 mod rooms;
-mod scanner;
 mod secret;
 mod server;
 mod sessions;
@@ -42,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     accounts::{Accounts, Validity},
+    application_services::ApplicationServices,
     audit::{Audit, AuditTarget},
     calls::Calls,
     database::Database,
@@ -52,15 +51,12 @@ pub use self::{
     live::Live,
     logging::Logging,
     mail::{Encryption, Language, Mail},
-    media::{Avatars, Images, Media, S3},
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
     presence::Presence,
-    previews::Previews,
     registration::{Registration, Terms},
     rooms::Rooms,
-    scanner::{Clamd, Scanner},
     secret::Secret,
     server::{Contact, Server, Support},
     sessions::Sessions,
@@ -94,12 +90,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[presence]`.
     pub presence: Presence,
-    /// `[media]`.
-    pub media: Media,
-    /// `[scanner]`.
-    pub scanner: Scanner,
-    /// `[previews]`.
-    pub previews: Previews,
+    /// `[application_services]`.
+    pub application_services: ApplicationServices,
     /// `[notices]`.
     pub notices: Notices,
     /// `[calls]`.
@@ -129,9 +121,7 @@ impl Default for Config {
             rooms: Rooms::default(),
             directory: Directory::default(),
             presence: Presence::default(),
-            media: Media::default(),
-            scanner: Scanner::default(),
-            previews: Previews::default(),
+            application_services: ApplicationServices::default(),
             notices: Notices::default(),
             calls: Calls::default(),
             outbound: Outbound::default(),

@@ -88,6 +88,8 @@ pub struct Draft {
     /// The event's id in room versions 1 and 2, `$random:server`; ignored in later ones, where it
     /// is the event's hash.
     pub legacy_event_id: Option<OwnedEventId>,
+    /// When it was sent, where that is not now: application services bring messages from elsewhere.
+    pub sent_at: Option<MilliSecondsSinceUnixEpoch>,
 }
 
 impl Draft {
@@ -99,6 +101,7 @@ impl Draft {
             content,
             redacts: None,
             legacy_event_id: None,
+            sent_at: None,
         }
     }
 
@@ -192,9 +195,9 @@ pub fn build<'a>(
     }
     check_limits(&draft, sender, &position)?;
     Ok(UnsignedEvent {
+        origin_server_ts: draft.sent_at.unwrap_or(origin_server_ts),
         draft,
         sender,
-        origin_server_ts,
         position,
     })
 }

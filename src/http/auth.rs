@@ -6,13 +6,14 @@ use std::{future::Future, sync::Arc};
 
 use http::{Request, header::USER_AGENT};
 use ruma::api::auth_scheme::{
-    AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken,
-    NoAuthentication, extract_bearer_or_query_token,
+    AccessToken, AccessTokenOptional, AppserviceToken, AppserviceTokenOptional, AuthScheme,
+    NoAccessToken, NoAuthentication, extract_bearer_or_query_token,
 };
 
 use super::{AppState, audit::Sender, error::ApiError, guests, peer::ClientAddress, reach};
 use crate::{
-    accounts::{Reach, Requester},
+    accounts::{Masquerade, Reach, Requester},
+    appservice::Service,
     store::UserNid,
 };
 
@@ -29,6 +30,11 @@ pub trait Authenticate: AuthScheme {
 
     /// The user that rate limits count for; none: they count for the address.
     fn user(sender: &Self::Sender) -> Option<UserNid>;
+
+    /// Whether anything is counted at all.
+    fn is_limited(_sender: &Self::Sender) -> bool {
+        true
+    }
 }
 
 /// An access token of the client-server API.
@@ -45,6 +51,10 @@ impl Authenticate for AccessToken {
 
     fn user(sender: &Self::Sender) -> Option<UserNid> {
         Some(sender.user())
+    }
+
+    fn is_limited(sender: &Self::Sender) -> bool {
+        sender.is_limited()
     }
 }
 
@@ -68,10 +78,96 @@ impl Authenticate for AccessTokenOptional {
     fn user(sender: &Self::Sender) -> Option<UserNid> {
         sender.as_ref().map(|requester| requester.user())
     }
+
+    fn is_limited(sender: &Self::Sender) -> bool {
+        sender
+            .as_ref()
+            .is_none_or(|requester| requester.is_limited())
+    }
 }
 
-/// The schemes under which clients send nothing that is checked. There are no application
-/// services, so [`AppserviceTokenOptional`] is one of them.
+/// The access token of an application service.
+impl Authenticate for AppserviceToken {
+    type Sender = Arc<Requester>;
+
+    async fn authenticate(
+        request: &Request<()>,
+        state: &AppState,
+    ) -> Result<Self::Sender, ApiError> {
+        let token = token(request).ok_or_else(ApiError::missing_token)?;
+        let sender = requester(request, state, &token, reach::of(request)).await?;
+        if sender.service().is_none() {
+            let message = "This is not the token of an application service";
+            return Err(ApiError::forbidden(message));
+        }
+        Ok(sender)
+    }
+
+    fn user(sender: &Self::Sender) -> Option<UserNid> {
+        Some(sender.user())
+    }
+
+    fn is_limited(sender: &Self::Sender) -> bool {
+        sender.is_limited()
+    }
+}
+
+/// Whose token came along where application services may do more than others.
+pub enum ServiceToken {
+    /// There was none.
+    Missing,
+    /// There was one, and it is no application service's.
+    Unknown,
+    /// That of a service.
+    Of(Arc<Service>),
+}
+
+impl ServiceToken {
+    /// The service, where there must be one.
+    ///
+    /// # Errors
+    /// 401 `M_MISSING_TOKEN` or `M_UNKNOWN_TOKEN`.
+    pub fn required(self) -> Result<Arc<Service>, ApiError> {
+        match self {
+            Self::Missing => Err(ApiError::missing_token()),
+            Self::Unknown => Err(ApiError::unknown_token(false)),
+            Self::Of(service) => Ok(service),
+        }
+    }
+}
+
+/// The access token of an application service, if there is one. What other token there is, is not
+/// looked at.
+impl Authenticate for AppserviceTokenOptional {
+    type Sender = ServiceToken;
+
+    async fn authenticate(
+        request: &Request<()>,
+        state: &AppState,
+    ) -> Result<Self::Sender, ApiError> {
+        Ok(match token(request) {
+            None => ServiceToken::Missing,
+            Some(token) => match state.accounts.service_of(&token) {
+                None => ServiceToken::Unknown,
+                Some(service) => ServiceToken::Of(service),
+            },
+        })
+    }
+
+    fn user(_: &Self::Sender) -> Option<UserNid> {
+        None
+    }
+
+    fn is_limited(sender: &Self::Sender) -> bool {
+        match sender {
+            ServiceToken::Missing | ServiceToken::Unknown => true,
+            // As its own user, which is not limited.
+            ServiceToken::Of(_) => false,
+        }
+    }
+}
+
+/// The schemes under which clients send nothing that is checked.
 macro_rules! nobody {
     ($($scheme:ty),*) => {$(
         impl Authenticate for $scheme {
@@ -88,7 +184,7 @@ macro_rules! nobody {
     )*};
 }
 
-nobody!(NoAuthentication, NoAccessToken, AppserviceTokenOptional);
+nobody!(NoAuthentication, NoAccessToken);
 
 /// Whose token this is, if their account may do this. That the device was seen is noted.
 async fn requester(
@@ -97,7 +193,7 @@ async fn requester(
     token: &str,
     reach: Reach,
 ) -> Result<Arc<Requester>, ApiError> {
-    let requester = state.accounts.authenticate(token).await?;
+    let requester = of_token(state, token, request.uri().query()).await?;
     if let Some(sender) = request.extensions().get::<Sender>() {
         sender.set(&requester);
     }
@@ -112,6 +208,22 @@ async fn requester(
         return Err(ApiError::guest_access_forbidden());
     }
     Ok(requester)
+}
+
+/// Whose token this is; for that of an application service, whom it acts for.
+pub(super) async fn of_token(
+    state: &AppState,
+    token: &str,
+    query: Option<&str>,
+) -> Result<Arc<Requester>, ApiError> {
+    let accounts = &state.accounts;
+    Ok(match accounts.service_of(token) {
+        Some(service) => {
+            let whom = Masquerade::from_query(query);
+            accounts.act_for(&service, &whom).await?
+        }
+        None => accounts.authenticate(token).await?,
+    })
 }
 
 /// Who sends a request that no type of ruma's describes.

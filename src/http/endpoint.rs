@@ -25,7 +25,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{
-    HeaderValue, Method,
+    HeaderValue, Method, Uri,
     header::{AUTHORIZATION, USER_AGENT},
 };
 use ruma::api::{
@@ -62,6 +62,7 @@ pub struct ClientInfo {
     user_agent: Option<HeaderValue>,
     language: Option<Language>,
     authorization: Option<HeaderValue>,
+    uri: Uri,
 }
 
 impl ClientInfo {
@@ -75,6 +76,11 @@ impl ClientInfo {
             .ok()?
             .strip_prefix("Bearer ")?;
         (!token.is_empty()).then_some(token)
+    }
+
+    /// The query of the request.
+    pub fn query(&self) -> Option<&str> {
+        self.uri.query()
     }
 
     /// What it calls itself.
@@ -152,6 +158,7 @@ impl RouterExt for Router<AppState> {
                     Ok(request) => request,
                     Err(error) => return error.into_response(),
                 };
+                let state = state_for(&state, R::Authentication::is_limited(&request.sender));
                 match handler(State(S::from_ref(&state)), request).await {
                     Ok(response) => serialize(response),
                     Err(error) => error.into_response(),
@@ -178,6 +185,7 @@ impl RouterExt for Router<AppState> {
                     Ok(request) => request,
                     Err(error) => return error.into_response(),
                 };
+                let state = state_for(&state, R::Authentication::is_limited(&request.sender));
                 let answer = handler(State(S::from_ref(&state)), request).await;
                 answer.unwrap_or_else(ApiError::into_response)
             })
@@ -279,7 +287,7 @@ where
     R::Authentication: Authenticate,
 {
     let sender = R::Authentication::authenticate(head, state).await?;
-    if R::RATE_LIMITED {
+    if R::RATE_LIMITED && R::Authentication::is_limited(&sender) {
         limit(state, R::Authentication::user(&sender), client)?;
     }
     Ok(sender)
@@ -320,6 +328,7 @@ async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
         user_agent: parts.headers.get(USER_AGENT).cloned(),
         language: asked_language(&parts.headers),
         authorization: parts.headers.get(AUTHORIZATION).cloned(),
+        uri: parts.uri.clone(),
     };
     Ok(Opened {
         head: http::Request::from_parts(parts, ()),
@@ -327,6 +336,15 @@ async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
         path,
         client,
     })
+}
+
+/// What a handler works with: without limits for a sender who has none.
+fn state_for(state: &AppState, is_limited: bool) -> AppState {
+    if is_limited {
+        state.clone()
+    } else {
+        state.without_limits()
+    }
 }
 
 /// The limit of every endpoint that the specification calls rate-limited. Handlers ask for the

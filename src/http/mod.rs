@@ -31,7 +31,6 @@ pub mod server;
 mod server_notices;
 mod settings;
 mod synapse_admin;
-mod synapse_media;
 mod synapse_tokens;
 mod synapse_users;
 pub mod well_known;
@@ -64,26 +63,29 @@ pub use self::{
 use crate::{
     accounts::Accounts,
     audit::Audit,
+    bridges::Bridges,
     calls::Calls,
     identity::Identity,
     keys::Keys,
-    media::Media,
     notices::Notices,
     pages::{self, Pages},
-    previews::Previews,
     random::Random,
     rooms::Rooms,
-    scanner::Scanner,
     sync::Sync,
 };
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Inner>);
+pub struct AppState {
+    inner: Arc<Inner>,
+    /// How often somebody may do something: `Services::limits`, or none.
+    limits: RateLimits,
+}
 
 struct Inner {
     services: Services,
     gates: layers::Gates,
+    no_limits: RateLimits,
 }
 
 /// The services that handlers ask, one field each, and what the layers need.
@@ -96,16 +98,12 @@ pub struct Services {
     pub keys: Keys,
     /// What clients missed.
     pub sync: Sync,
+    /// What application services are told and asked.
+    pub bridges: Bridges,
     /// Where it is written who changed what, and who was refused what.
     pub audit: Audit,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
-    /// What people upload.
-    pub media: Media,
-    /// What looks for viruses in it.
-    pub scanner: Scanner,
-    /// Previews of web pages.
-    pub previews: Previews,
     /// What the operator tells people.
     pub notices: Notices,
     /// What clients need to call each other.
@@ -167,16 +165,33 @@ impl AppState {
     pub fn new(services: Services) -> Self {
         let settings = &services.settings;
         let gates = layers::Gates::new(settings.max_in_flight, settings.max_long_polls);
-        Self(Arc::new(Inner { services, gates }))
+        let limits = services.limits.clone();
+        let no_limits = limits.off();
+        Self {
+            inner: Arc::new(Inner {
+                services,
+                gates,
+                no_limits,
+            }),
+            limits,
+        }
+    }
+
+    /// The same for a sender whose requests are not limited.
+    fn without_limits(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            limits: self.inner.no_limits.clone(),
+        }
     }
 
     /// How many more requests, and how many more long polls, would be let in.
     pub fn free_places(&self) -> (usize, usize) {
-        self.0.gates.free()
+        self.inner.gates.free()
     }
 
     fn gates(&self) -> &layers::Gates {
-        &self.0.gates
+        &self.inner.gates
     }
 }
 
@@ -184,7 +199,7 @@ impl Deref for AppState {
     type Target = Services;
 
     fn deref(&self) -> &Services {
-        &self.0.services
+        &self.inner.services
     }
 }
 
@@ -201,6 +216,7 @@ macro_rules! service {
 
 service! {
     accounts: Accounts,
+    bridges: Bridges,
     capabilities: Capabilities,
     identity: Identity,
     keys: Keys,
@@ -220,7 +236,6 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(server_notices::routes())
             .merge(chappe_admin::routes())
             .merge(synapse_users::routes())
-            .merge(synapse_media::routes())
             .merge(synapse_tokens::routes())
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))

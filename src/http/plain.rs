@@ -131,8 +131,7 @@ pub(super) async fn sender(
     admit(state, &head, reach).await
 }
 
-/// Who sends a request, if their account may do this now.
-pub(super) async fn admit(
+async fn admit(
     state: &AppState,
     head: &http::Request<()>,
     reach: Reach,

@@ -94,16 +94,13 @@ impl Notices {
         event_type: TimelineEventType,
         content: &RawValue,
         transaction_id: &TransactionId,
-        device: DeviceNid,
+        device: Option<DeviceNid>,
     ) -> Result<OwnedEventId, Error> {
         let sender = self.sender().await?;
         let recipient = self.account(to).await?.ok_or(Error::UnknownUser)?;
         let room_id = self.room(&sender, &recipient).await?;
         let rooms = &self.0.rooms;
-        let sender = Actor {
-            device: Some(device),
-            ..sender
-        };
+        let sender = Actor { device, ..sender };
         Ok(rooms
             .send_message(&sender, &room_id, event_type, content, transaction_id)
             .await?)

@@ -18,7 +18,7 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION},
 };
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::redirect::Policy;
 use url::{Host, Url};
 
@@ -44,6 +44,21 @@ pub struct Settings {
     pub certificate_authorities: Option<Vec<u8>>,
     /// What the client calls itself.
     pub user_agent: String,
+}
+
+impl Settings {
+    /// The same for addresses that the operator chose, which may be anywhere.
+    #[must_use]
+    pub fn trusting(self) -> Self {
+        let everywhere = [
+            IpNet::from(Ipv4Net::default()),
+            IpNet::from(Ipv6Net::default()),
+        ];
+        Self {
+            allow_networks: everywhere.to_vec(),
+            ..self
+        }
+    }
 }
 
 /// The client. Cheap to clone.

@@ -12,7 +12,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use super::{Actor, Error, Rooms, state_rules};
+use super::{Actor, Error, How, Rooms, state_rules};
 use crate::{
     event::build,
     store::{
@@ -215,15 +215,13 @@ impl Rooms {
             }
             Some(state_key) => {
                 let event_type = StateEventType::from(event_type.to_string());
-                self.send_state_once(
-                    actor,
-                    event.room_id,
-                    &event_type,
-                    state_key,
-                    event.content,
-                    Some(transaction_id),
-                )
-                .await
+                let how = How {
+                    transaction_id: Some(transaction_id),
+                    ..How::default()
+                };
+                let (room_id, content) = (event.room_id, event.content);
+                self.send_state_as(actor, room_id, &event_type, state_key, content, how)
+                    .await
             }
         }
     }

@@ -11,9 +11,10 @@ use ruma::{
 
 use super::{Actor, Error, Planned, Rooms, state_rules};
 use crate::{
+    appservice::Service,
     event::{Draft, Room, build},
     store::{
-        RoomNid,
+        RoomNid, appservices,
         directory::{self, DirectoryCursor, PublishedRoom},
     },
 };
@@ -80,6 +81,7 @@ impl Rooms {
             return Err(Error::Invalid(message.to_owned()));
         }
         check_localpart(alias.alias())?;
+        self.check_not_exclusive(actor, alias)?;
         let room = self.joined_room(room_id, &actor.user_id).await?;
         let mut conn = self.0.store.conn().await?;
         let inserted = directory::insert_alias(&mut conn, alias, room.nid(), actor.user).await;
@@ -89,10 +91,25 @@ impl Rooms {
         })
     }
 
+    /// Whether an alias is kept for an application service that is not who acts.
+    pub(super) fn check_not_exclusive(
+        &self,
+        actor: &Actor,
+        alias: &RoomAliasId,
+    ) -> Result<(), Error> {
+        let services = self.0.settings.services.load();
+        let owner = services.owner_of_alias(alias);
+        match owner.filter(|owner| !owner.covers_user(&actor.user_id)) {
+            Some(_) => Err(Error::AliasExclusive),
+            None => Ok(()),
+        }
+    }
+
     /// Removes an alias. Allowed to who made it, and to members who may change the room's
     /// canonical alias. If the canonical alias event names it, and the user may, a new event names
     /// it no more.
     pub async fn delete_alias(&self, actor: &Actor, alias: &RoomAliasId) -> Result<(), Error> {
+        self.check_not_exclusive(actor, alias)?;
         let (nid, creator) = self.find_alias(alias).await?;
         let room = self.0.store.load_room(nid).await?;
         let room = room.ok_or(Error::UnknownAlias)?;
@@ -233,6 +250,77 @@ impl Rooms {
             rooms,
             total,
         })
+    }
+
+    /// A page of the rooms that application services publish for a network; without one, those of
+    /// all networks and of this server. There are no pages before.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a token that is none.
+    pub async fn rooms_of_network(
+        &self,
+        service_id: Option<&str>,
+        network_id: Option<&str>,
+        query: &DirectoryQuery,
+    ) -> Result<DirectoryPage, Error> {
+        let since = query.since.as_deref().map(PageToken::parse).transpose()?;
+        let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let pattern = query.search.as_deref().and_then(search_pattern);
+        let start = since.map_or(DirectoryCursor::START, |token| token.cursor);
+        let mut conn = self.0.store.conn().await?;
+        let mut rooms = appservices::list_published(
+            &mut conn,
+            service_id,
+            network_id,
+            start,
+            pattern.as_deref(),
+            i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+        )
+        .await?;
+        let has_more = rooms.len() > wanted;
+        rooms.truncate(wanted);
+        let last = rooms.last().filter(|_| has_more);
+        let next_batch = last.map(|room| {
+            let cursor = DirectoryCursor {
+                joined_count: room.summary.joined_count,
+                room: room.room,
+            };
+            let backward = false;
+            PageToken { cursor, backward }.to_string()
+        });
+        Ok(DirectoryPage {
+            total: i64::try_from(rooms.len()).unwrap_or(i64::MAX),
+            rooms,
+            next_batch,
+            prev_batch: None,
+        })
+    }
+
+    /// Publishes a room in the directory of a service's network, or takes it out. The policy says
+    /// which rooms can be there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRoom`] and [`Error::Denied`].
+    pub async fn set_published_for(
+        &self,
+        actor: &Actor,
+        service: &Service,
+        network_id: &str,
+        room_id: &RoomId,
+        published: bool,
+    ) -> Result<(), Error> {
+        let room = self.find_room(room_id).await?.ok_or(Error::UnknownRoom)?;
+        if published {
+            let policy = self.policy();
+            let standing = self.standing(&policy, &actor.user_id).await?;
+            let decision = policy.rooms().may_publish(room.head().room(), standing);
+            decision.into_result()?;
+        }
+        let mut conn = self.0.store.conn().await?;
+        let nid = room.nid();
+        appservices::set_published(&mut conn, service.id(), network_id, nid, published).await?;
+        Ok(())
     }
 
     /// Whether a room is published in the directory.

@@ -61,6 +61,9 @@ pub enum Error {
     /// The alias belongs to a room already.
     #[error("the room alias is taken")]
     AliasTaken,
+    /// The alias is kept for an application service.
+    #[error("the alias belongs to an application service")]
+    AliasExclusive,
     /// An alias in the canonical alias event does not point to this room.
     #[error("{0}")]
     BadAlias(String),

@@ -58,12 +58,13 @@ pub use self::{
     },
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},
-    send::Transaction,
+    send::{How, Transaction},
     spaces::{HierarchyPage, HierarchyQuery},
     update::Planned,
 };
 use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
 use crate::{
+    appservice::SharedRegistry,
     clock::SharedClock,
     event::SigningKey,
     policy::Policy,
@@ -95,6 +96,8 @@ pub struct Settings {
     pub retention: Retention,
     /// How much later events may be sent.
     pub delayed: DelayedLimits,
+    /// The application services, with the aliases that are theirs.
+    pub services: SharedRegistry,
 }
 
 /// The rooms service. Cheap to clone.

@@ -3,7 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomId, TransactionId, UserId,
+    CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, TransactionId,
+    UserId,
     events::{StateEventType, TimelineEventType},
 };
 use serde::Deserialize;
@@ -52,6 +53,15 @@ impl Transaction {
     }
 }
 
+/// What is not usual about a state event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How<'a> {
+    /// When an application service says that it was sent.
+    pub sent_at: Option<MilliSecondsSinceUnixEpoch>,
+    /// Sends it once: a repeat gives the event that it made.
+    pub transaction_id: Option<&'a TransactionId>,
+}
+
 impl Rooms {
     /// Sends a message event (client-server API v1.19,
     /// `PUT /rooms/{roomId}/send/{eventType}/{txnId}`). A transaction id that was used before
@@ -63,6 +73,21 @@ impl Rooms {
         event_type: TimelineEventType,
         content: &RawValue,
         transaction_id: &TransactionId,
+    ) -> Result<OwnedEventId, Error> {
+        self.send_message_at(actor, room_id, event_type, content, transaction_id, None)
+            .await
+    }
+
+    /// The same with the time at which an application service says that it was sent. Redactions are
+    /// sent now.
+    pub async fn send_message_at(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        event_type: TimelineEventType,
+        content: &RawValue,
+        transaction_id: &TransactionId,
+        sent_at: Option<MilliSecondsSinceUnixEpoch>,
     ) -> Result<OwnedEventId, Error> {
         let name = event_type.to_string();
         if event_type == TimelineEventType::RoomRedaction {
@@ -78,7 +103,10 @@ impl Rooms {
             return Err(Error::Invalid("a type holds no NUL".to_owned()));
         }
         let content = build::content_from_json(content)?;
-        let draft = Draft::message(event_type, content);
+        let draft = Draft {
+            sent_at,
+            ..Draft::message(event_type, content)
+        };
         let transaction = Transaction::new(actor, room_id, &name, transaction_id);
         let plan = |room: &Room| {
             require_joined(room, actor)?;
@@ -139,20 +167,25 @@ impl Rooms {
         state_key: &str,
         content: &RawValue,
     ) -> Result<OwnedEventId, Error> {
-        self.send_state_once(actor, room_id, event_type, state_key, content, None)
+        let how = How::default();
+        self.send_state_as(actor, room_id, event_type, state_key, content, how)
             .await
     }
 
-    /// The same, once for a transaction id, if there is one: a repeat gives the event that it made.
-    pub(super) async fn send_state_once(
+    /// The same, otherwise than usual.
+    pub async fn send_state_as(
         &self,
         actor: &Actor,
         room_id: &RoomId,
         event_type: &StateEventType,
         state_key: &str,
         content: &RawValue,
-        transaction_id: Option<&TransactionId>,
+        how: How<'_>,
     ) -> Result<OwnedEventId, Error> {
+        let How {
+            sent_at,
+            transaction_id,
+        } = how;
         let content = build::content_from_json(content)?;
         state_rules::check_content(event_type, state_key, &content)?;
         if *event_type == StateEventType::RoomCreate {
@@ -160,12 +193,19 @@ impl Rooms {
             return Err(Error::Forbidden(message.to_owned()));
         }
         if *event_type == StateEventType::RoomMember {
-            return self.send_member(actor, room_id, state_key, content).await;
+            let draft = Draft {
+                sent_at,
+                ..Draft::state(StateEventType::RoomMember, state_key, content)
+            };
+            return self.send_member(actor, room_id, state_key, draft).await;
         }
         if *event_type == StateEventType::RoomCanonicalAlias && state_key.is_empty() {
             self.check_canonical_alias(actor, room_id, &content).await?;
         }
-        let draft = Draft::state(event_type.clone(), state_key, content);
+        let draft = Draft {
+            sent_at,
+            ..Draft::state(event_type.clone(), state_key, content)
+        };
         let plan = |room: &Room| {
             require_joined(room, actor)?;
             state_rules::check_in_room(room, &draft)?;
@@ -192,11 +232,12 @@ impl Rooms {
         actor: &Actor,
         room_id: &RoomId,
         state_key: &str,
-        mut content: CanonicalJsonObject,
+        mut draft: Draft,
     ) -> Result<OwnedEventId, Error> {
         let invalid = |_| Error::Invalid("the state key is not a user id".to_owned());
         let user_id = UserId::parse(state_key).map_err(invalid)?;
-        let membership = content
+        let membership = draft
+            .content
             .get("membership")
             .and_then(CanonicalJsonValue::as_str)
             .ok_or_else(|| Error::BadContent("`membership` is missing".to_owned()))?;
@@ -205,14 +246,13 @@ impl Rooms {
         }
         let joins = membership == "join" && user_id == actor.user_id;
         // Whoever vouches for a user who joins is chosen here: our signature stands under it.
-        content.remove(AUTHORIZER);
+        draft.content.remove(AUTHORIZER);
         let room = self.find_room(room_id).await?.ok_or(Error::NotJoined)?;
         let allowed = if joins {
             self.allowed_rooms(room.head().room(), actor).await?
         } else {
             HashSet::new()
         };
-        let draft = Draft::state(StateEventType::RoomMember, state_key, content);
         let plan = |room: &Room| {
             let mut draft = draft.clone();
             if joins && let Some(authorizer) = self.authorizer(room, actor, &allowed)? {

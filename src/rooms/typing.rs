@@ -9,7 +9,7 @@ use std::{
 };
 
 use ruma::{OwnedUserId, RoomId, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actor, Error, Rooms};
@@ -34,6 +34,8 @@ pub(super) struct Typing {
     rooms: Mutex<TypingRooms>,
     /// Told when something ends earlier than all that was known.
     earlier: Notify,
+    /// Told of each change.
+    news: watch::Sender<()>,
     clock: SharedClock,
     /// Names this process, which hears what it tells.
     process: String,
@@ -132,6 +134,7 @@ impl Typing {
         Self {
             rooms: Mutex::default(),
             earlier: Notify::new(),
+            news: watch::Sender::new(()),
             clock,
             process: random.alphanumeric(8),
         }
@@ -198,6 +201,19 @@ impl Typing {
             changed(typing) && rooms.membership(**room) == Membership::Join
         });
         of_user.map(|(room, _)| *room).collect()
+    }
+
+    /// The rooms in which something changed after `since`.
+    fn changed_rooms(&self, since: i64) -> Vec<RoomNid> {
+        let typing = self.lock();
+        if typing.newest <= since {
+            return Vec::new();
+        }
+        let rooms = typing.rooms.iter();
+        rooms
+            .filter(|(_, room)| room.changed_at > since)
+            .map(|(room, _)| *room)
+            .collect()
     }
 
     /// Drops what has ended, and gives the rooms where that was so.
@@ -277,6 +293,7 @@ impl Rooms {
     fn heard(&self, room: RoomNid, user: &UserId, timeout: i64) {
         if self.0.typing.set(room, user, timeout) {
             self.0.store.live().wake_room(room);
+            self.0.typing.news.send_replace(());
         }
     }
 
@@ -307,12 +324,30 @@ impl Rooms {
         (changes.collect(), newest)
     }
 
+    /// Who types in any room, where that has changed after `since`; and the time to name as `since`
+    /// next. For who follows all rooms.
+    pub fn all_typing_changes(&self, since: i64) -> (Vec<(RoomNid, Vec<OwnedUserId>)>, i64) {
+        let newest = self.0.typing.newest().max(since);
+        let touched = self.0.typing.changed_rooms(since);
+        let changes = touched.into_iter().filter_map(|room| {
+            let (users, _) = self.typing_since(room, since)?;
+            Some((room, users))
+        });
+        (changes.collect(), newest)
+    }
+
+    /// Tells whenever it has changed who types anywhere.
+    pub fn typing_news(&self) -> watch::Receiver<()> {
+        self.0.typing.news.subscribe()
+    }
+
     /// Ends typing notices when their time is over, until `stop`. One task of each process.
     pub async fn expire_typing(self, stop: CancellationToken) {
         let typing = &self.0.typing;
         loop {
             for room in typing.drop_ended() {
                 self.0.store.live().wake_room(room);
+                typing.news.send_replace(());
             }
             let pause = typing.pause();
             tokio::select! {

@@ -4,7 +4,7 @@
 //! that was given out with it. A refresh token stays beside its successor until the successor,
 //! or the successor's access token, is used for the first time.
 
-use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
@@ -48,10 +48,10 @@ pub struct Session {
     pub user: UserNid,
     /// The user's id.
     pub user_id: OwnedUserId,
-    /// The device's number.
-    pub device: DeviceNid,
+    /// The device's number; `None`: an application service acts for the user without a device.
+    pub device: Option<DeviceNid>,
     /// The device's id.
-    pub device_id: OwnedDeviceId,
+    pub device_id: Option<OwnedDeviceId>,
     /// Whether the user may administer the server.
     pub is_admin: bool,
     /// Whether the user is an external guest.
@@ -135,8 +135,8 @@ pub async fn find(
     Ok(Some(Session {
         user: row.user,
         user_id: parse_user_id(&row.user_id, row.user)?,
-        device: row.device,
-        device_id: row.device_id.into(),
+        device: Some(row.device),
+        device_id: Some(row.device_id.into()),
         is_admin: row.is_admin,
         is_external: row.is_external,
         is_guest: row.is_guest,
@@ -147,6 +147,57 @@ pub async fn find(
         expires_ms: row.expires_ms,
         can_refresh: row.refresh_hash.is_some(),
         replaced: parse_replaces(row.replaces.as_deref())?,
+    }))
+}
+
+/// What an application service stands for that acts for a user, with one of the user's devices or
+/// without. `None`: there is no such user. `Session::device` is `None` if there is no such device.
+pub async fn find_of_user(
+    conn: &mut PgConnection,
+    user_id: &UserId,
+    device_id: Option<&DeviceId>,
+) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            users.user_nid AS "user: UserNid",
+            users.user_id,
+            devices.device_nid AS "device?: DeviceNid", -- from a left join
+            devices.device_id AS "device_id?", -- from a left join
+            accounts.is_admin,
+            accounts.is_external,
+            accounts.deactivated_ms,
+            account_holds.locked_ms AS "locked_ms?", -- from a left join
+            account_holds.suspended_ms AS "suspended_ms?" -- from a left join
+        FROM users
+        JOIN accounts ON accounts.user_nid = users.user_nid
+        LEFT JOIN devices ON devices.user_nid = users.user_nid
+            AND devices.device_id = $2
+        LEFT JOIN account_holds ON account_holds.user_nid = users.user_nid
+        WHERE users.user_id = $1
+        "#,
+        user_id.as_str(),
+        device_id.map(DeviceId::as_str),
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Session {
+        user: row.user,
+        user_id: parse_user_id(&row.user_id, row.user)?,
+        device: row.device,
+        device_id: row.device_id.map(Into::into),
+        is_admin: row.is_admin,
+        is_external: row.is_external,
+        // An application service's users are no guests.
+        is_guest: false,
+        is_deactivated: row.deactivated_ms.is_some(),
+        is_locked: row.locked_ms.is_some(),
+        is_suspended: row.suspended_ms.is_some(),
+        account_expires_ms: None,
+        expires_ms: None,
+        can_refresh: false,
+        replaced: None,
     }))
 }
 

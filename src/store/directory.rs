@@ -28,6 +28,14 @@ pub struct DirectoryCursor {
     pub room: RoomNid,
 }
 
+impl DirectoryCursor {
+    /// Before the first page.
+    pub const START: Self = Self {
+        joined_count: i64::MAX,
+        room: RoomNid(0),
+    };
+}
+
 /// An alias: its room, and who made it.
 pub async fn find_alias(
     conn: &mut PgConnection,
@@ -204,12 +212,10 @@ pub async fn list_published(
             room: RoomNid(i64::MAX),
         }
     } else {
-        DirectoryCursor {
-            joined_count: i64::MAX,
-            room: RoomNid(0),
-        }
+        DirectoryCursor::START
     });
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        PublishedRow,
         r#"
         SELECT s.room_nid AS "room_nid!: RoomNid", -- not null in room_summaries
             o.room_id AS "room_id!", -- not null in rooms
@@ -259,27 +265,44 @@ pub async fn list_published(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let room_id = RoomId::parse(row.room_id)
-                .map_err(|_| StoreError::inconsistent("rooms", "room_id", row.room_nid))?;
-            Ok(PublishedRoom {
-                room: row.room_nid,
-                room_id,
-                summary: RoomSummary {
-                    joined_count: row.joined_count,
-                    name: row.name,
-                    topic: row.topic,
-                    canonical_alias: row.canonical_alias,
-                    avatar_url: row.avatar_url,
-                    join_rule: row.join_rule,
-                    room_type: row.room_type,
-                    world_readable: row.world_readable,
-                    guest_can_join: row.guest_can_join,
-                },
-            })
+    rows.into_iter().map(PublishedRow::into_room).collect()
+}
+
+/// A room of the directory, as the database has it.
+pub(super) struct PublishedRow {
+    pub(super) room_nid: RoomNid,
+    pub(super) room_id: String,
+    pub(super) joined_count: i64,
+    pub(super) name: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) canonical_alias: Option<String>,
+    pub(super) avatar_url: Option<String>,
+    pub(super) join_rule: Option<String>,
+    pub(super) room_type: Option<String>,
+    pub(super) world_readable: bool,
+    pub(super) guest_can_join: bool,
+}
+
+impl PublishedRow {
+    pub(super) fn into_room(self) -> Result<PublishedRoom, StoreError> {
+        let room_id = RoomId::parse(self.room_id)
+            .map_err(|_| StoreError::inconsistent("rooms", "room_id", self.room_nid))?;
+        Ok(PublishedRoom {
+            room: self.room_nid,
+            room_id,
+            summary: RoomSummary {
+                joined_count: self.joined_count,
+                name: self.name,
+                topic: self.topic,
+                canonical_alias: self.canonical_alias,
+                avatar_url: self.avatar_url,
+                join_rule: self.join_rule,
+                room_type: self.room_type,
+                world_readable: self.world_readable,
+                guest_can_join: self.guest_can_join,
+            },
         })
-        .collect()
+    }
 }
 
 /// How many rooms are in the directory.

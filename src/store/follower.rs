@@ -26,16 +26,15 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, who is
-/// there, and media whose bytes have come.
-const CHANNELS: [&str; 7] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, and who is
+/// there.
+const CHANNELS: [&str; 6] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
     "chappe_purged",
     "chappe_typing",
     "chappe_presence",
-    "chappe_media",
 ];
 
 /// What other processes say, beside the stream.
@@ -47,8 +46,6 @@ pub enum Hint {
     Typing(String),
     /// Who is there; the text is the presence module's.
     Presence(String),
-    /// The bytes of media have come that others may wait for.
-    Media(String),
 }
 
 impl Store {
@@ -110,10 +107,6 @@ impl Store {
                     if let Some((room, position)) = parse_purged(notification.payload()) {
                         self.live().purge(room, position);
                     }
-                }
-                "chappe_media" => {
-                    // Who waits looks by themselves now and then.
-                    let _ = hints.try_send(Hint::Media(notification.payload().to_owned()));
                 }
                 "chappe_presence" => {
                     // The next news of the same people puts right what is lost.
@@ -219,6 +212,21 @@ impl Store {
             }
             self.live().apply(page.entries, Vec::new(), &page.redacted);
         }
+    }
+
+    /// What happened after a position, oldest first, at most `limit` entries: from memory if it is
+    /// there. For who follows the whole stream.
+    pub async fn entries_after(
+        &self,
+        position: StreamPosition,
+        limit: u16,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        if let Some(entries) = self.live().entries_after(position, usize::from(limit)) {
+            return Ok(entries);
+        }
+        let mut conn = self.conn().await?;
+        let page = stream::after(&mut conn, position, i64::from(limit)).await?;
+        Ok(page.entries.into_iter().map(Arc::new).collect())
     }
 
     /// Rooms, read into memory where they are not there yet. Rooms that do not exist are left out.

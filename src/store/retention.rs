@@ -136,7 +136,7 @@ pub async fn list_rooms(
 
 /// Deletes messages that are older than a moment, for each of these rooms those of at most `limit`
 /// positions, and tells every process (`chappe_purged`). Rooms in which nothing was left to do are
-/// not in the answer. Media that the deleted messages named are noted (`media_purges`).
+/// not in the answer.
 pub async fn purge(
     conn: &mut PgConnection,
     rooms: &[(RoomNid, i64)],
@@ -181,16 +181,7 @@ pub async fn purge(
                 AND e.position <= d.upto
                 AND e.slot_nid IS NULL
                 AND e.position <> ALL (d.extremities)
-            RETURNING e.room_nid, e.sender_nid, e.json
-        ), named AS (
-            -- Nobody has the media of others deleted by naming them.
-            INSERT INTO media_purges (media_id, sender_nid)
-            SELECT DISTINCT m.media_id, m.user_nid
-            FROM deleted x
-            CROSS JOIN LATERAL UNNEST(chappe_media_ids(x.json)) AS id
-            JOIN media m ON m.media_id = id AND m.user_nid = x.sender_nid
-            WHERE STRPOS(x.json, 'mxc://') > 0
-            ON CONFLICT (media_id) DO NOTHING
+            RETURNING e.room_nid
         ), unmarked AS (
             DELETE FROM highlights h
             USING due d

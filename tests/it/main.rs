@@ -16,6 +16,7 @@
 )]
 
 mod app;
+mod appservice;
 mod audit;
 mod client;
 mod cluster;
@@ -27,11 +28,9 @@ mod http;
 mod identity;
 mod mail;
 mod mail_queue;
-mod media;
 mod notices;
 mod operations;
 mod pages;
 mod policy;
 mod rows;
-mod scanner;
 mod tidy;

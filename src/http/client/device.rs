@@ -2,12 +2,13 @@
 //!
 //! Specification v1.19, client-server API, "Device management".
 
-use axum::{Router, extract::State};
+use axum::{Router, extract::State, response::Response};
+use http::StatusCode;
 use ruma::api::client::device::{
     Device, delete_device, delete_devices, get_device, get_devices, update_device,
 };
 
-use super::account::timestamp;
+use super::{account::timestamp, raw};
 use crate::{
     accounts::Accounts,
     http::{ApiError, AppState, RouterExt as _, Ruma},
@@ -19,7 +20,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .endpoint(list)
         .endpoint(get)
-        .endpoint(update)
+        .endpoint_raw(&[], update)
         .endpoint(delete)
         .endpoint(delete_many)
 }
@@ -49,16 +50,20 @@ async fn get(
 async fn update(
     State(accounts): State<Accounts>,
     request: Ruma<update_device::v3::Request>,
-) -> Result<update_device::v3::Response, ApiError> {
+) -> Result<Response, ApiError> {
     let body = request.body;
-    accounts
+    let is_new = accounts
         .rename_device(
             &request.sender,
             &body.device_id,
             body.display_name.as_deref(),
         )
         .await?;
-    Ok(update_device::v3::Response::new())
+    let mut response = raw::json("{}".to_owned());
+    if is_new {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
 }
 
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`.

@@ -23,7 +23,7 @@ use ruma::{
 
 use crate::{
     accounts::Reach,
-    http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
+    http::{ApiError, AppState, Kind, RouterExt as _, Ruma, auth},
     rooms::{Actor, DirectoryPage, DirectoryQuery, Error, Rooms},
     store::directory::PublishedRoom,
 };
@@ -50,6 +50,10 @@ async fn create(
     state.limits.check_user(Kind::Message, actor.user)?;
     let body = request.body;
     let rooms = &state.rooms;
+    let service = request.sender.service();
+    if service.is_some_and(|service| !service.covers_alias(&body.room_alias)) {
+        return Err(ApiError::exclusive());
+    }
     let created = rooms.create_alias(&actor, &body.room_alias, &body.room_id);
     match created.await {
         Ok(()) => Ok(create_alias::v3::Response::new()),
@@ -64,11 +68,12 @@ async fn create(
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`.
 async fn resolve(
-    State(rooms): State<Rooms>,
+    State(state): State<AppState>,
     request: Ruma<get_alias::v3::Request>,
 ) -> Result<get_alias::v3::Response, ApiError> {
-    let room_id = rooms.resolve_alias(&request.body.room_alias).await?;
-    let servers = vec![rooms.server_name().to_owned()];
+    let alias = &request.body.room_alias;
+    let room_id = state.bridges.resolve_alias(alias).await?;
+    let servers = vec![state.rooms.server_name().to_owned()];
     Ok(get_alias::v3::Response::new(room_id, servers))
 }
 
@@ -102,7 +107,7 @@ async fn list_published(
     let address = request.client.address;
     state.limits.check_address(Kind::DirectorySearch, address)?;
     let requester = match request.client.access_token() {
-        Some(token) => Some(state.accounts.authenticate(token).await?),
+        Some(token) => Some(auth::of_token(&state, token, request.client.query()).await?),
         None => None,
     };
     if let Some(requester) = &requester {
@@ -154,9 +159,19 @@ async fn search_published(
         limit: body.limit.map(u64::from),
     };
     let page = match body.room_network {
-        // There are no bridges to other networks.
-        RoomNetwork::ThirdParty(_) => DirectoryPage::default(),
-        _ => state.rooms.published_rooms(&query).await?,
+        RoomNetwork::Matrix => state.rooms.published_rooms(&query).await?,
+        RoomNetwork::ThirdParty(instance) => {
+            // As the instances of networks are named: by service and network.
+            let (service, network) = match instance.split_once('|') {
+                Some((service, network)) => (Some(service), network),
+                None => (None, &*instance),
+            };
+            let rooms = &state.rooms;
+            rooms
+                .rooms_of_network(service, Some(network), &query)
+                .await?
+        }
+        _ => state.rooms.rooms_of_network(None, None, &query).await?,
     };
     let mut response = get_public_rooms_filtered::v3::Response::new();
     response.chunk = chunks(&page);

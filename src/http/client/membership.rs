@@ -47,6 +47,7 @@ async fn join(
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     let WithFields { body, fields } = request.body;
+    state.bridges.prepare_room(&body.room_id_or_alias).await?;
     limit_join(&state, &actor, &body.room_id_or_alias).await?;
     let (reason, signed) = (body.reason.as_deref(), body.third_party_signed);
     let joining = joining(&request.sender, reason, signed, fields)?;
@@ -108,6 +109,7 @@ async fn knock(
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Join, actor.user)?;
     let body = request.body;
+    state.bridges.prepare_room(&body.room_id_or_alias).await?;
     let reason = body.reason.as_deref();
     let room_id = state
         .rooms
@@ -137,6 +139,7 @@ async fn invite(
     match body.recipient {
         InvitationRecipient::UserId(recipient) => {
             let reason = recipient.reason.as_deref();
+            state.bridges.prepare_users(&[&*recipient.user_id]).await?;
             let rooms = &state.rooms;
             rooms
                 .invite(&actor, &body.room_id, &recipient.user_id, reason)

@@ -4,6 +4,7 @@
 mod account;
 mod account_data;
 mod admin;
+mod appservice;
 mod backup;
 pub(super) mod capabilities;
 mod dehydrated_device;
@@ -13,10 +14,6 @@ mod directory;
 mod filter;
 mod identity;
 mod keys;
-mod media;
-mod media_download;
-mod media_headers;
-mod media_request;
 mod membership;
 mod message;
 mod presence;
@@ -26,13 +23,13 @@ mod raw;
 mod receipt;
 mod register;
 mod room;
-mod scanner;
 mod session;
 mod sliding_sync;
 mod space;
 mod state;
 mod sync;
 mod tag;
+mod third_party;
 mod to_device;
 mod typing;
 mod user_directory;
@@ -57,6 +54,8 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(account::routes())
         .merge(users_info::routes())
         .merge(admin::routes())
+        .merge(appservice::routes())
+        .merge(third_party::routes())
         .merge(delayed_event::routes())
         .merge(device::routes())
         .merge(profile::routes(state))
@@ -68,9 +67,6 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(message::routes())
         .merge(state::routes())
         .merge(receipt::routes())
-        .merge(media::routes())
-        .merge(media_download::routes())
-        .merge(scanner::routes(state))
         .merge(typing::routes())
         .merge(presence::routes())
         .merge(account_data::routes())

@@ -63,10 +63,14 @@ async fn may_read(
 
 /// `GET /_matrix/client/v3/profile/{userId}`.
 async fn get(
-    State(accounts): State<Accounts>,
+    State(state): State<AppState>,
     request: Ruma<get_profile::v3::Request>,
 ) -> Result<get_profile::v3::Response, ApiError> {
-    let profile = accounts.profile(&request.body.user_id).await?;
+    state
+        .bridges
+        .prepare_users(&[&*request.body.user_id])
+        .await?;
+    let profile = state.accounts.profile(&request.body.user_id).await?;
     let mut response = get_profile::v3::Response::new();
     if let Some(name) = profile.display_name {
         response.set("displayname".to_owned(), name.into());
@@ -136,12 +140,6 @@ async fn set_field(
     request: Ruma<SetRequest>,
 ) -> Result<set_profile_field::v3::Response, ApiError> {
     let SetRequest(body) = request.body;
-    if let ProfileFieldValue::AvatarUrl(url) = &body.value
-        && !url.as_str().is_empty()
-        && url.parts().is_ok()
-    {
-        state.media.check_avatar(url.as_str()).await?;
-    }
     let change = state
         .accounts
         .set_profile_field(&request.sender, &body.user_id, &body.value)

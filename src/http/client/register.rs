@@ -5,14 +5,17 @@
 use axum::{Json, Router, extract::State, routing::get};
 use ruma::api::client::account::{
     check_registration_token_validity, get_username_availability,
-    register::{self, RegistrationKind},
+    register::{self, LoginType, RegistrationKind},
     request_password_change_token_via_email, request_registration_token_via_email,
 };
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::{
-    accounts::{Accounts, EmailTokenRequest, NewSession, Registered, Registration, Session},
+    accounts::{
+        Accounts, EmailTokenRequest, NewSession, Registered, Registration, ServiceRegistration,
+        Session,
+    },
     http::{ApiError, AppState, RouterExt as _, Ruma},
 };
 
@@ -40,16 +43,30 @@ async fn register(
         let registered = state.accounts.register_guest(name, Some(client)).await?;
         return Ok(answer(registered));
     }
+    let session = NewSession {
+        device_id: body.device_id,
+        device_name: body.initial_device_display_name,
+        refresh_token: body.refresh_token,
+    };
+    if body.login_type == Some(LoginType::ApplicationService) {
+        let service = request.sender.required()?;
+        let wanted = ServiceRegistration {
+            username: body.username,
+            session,
+            inhibit_login: body.inhibit_login,
+        };
+        let registered = state
+            .accounts
+            .register_for_service(&service, wanted)
+            .await?;
+        return Ok(answer(registered));
+    }
     let registered = state
         .accounts
         .register(Registration {
             username: body.username,
             password: body.password.map(Zeroizing::new),
-            session: NewSession {
-                device_id: body.device_id,
-                device_name: body.initial_device_display_name,
-                refresh_token: body.refresh_token,
-            },
+            session,
             inhibit_login: body.inhibit_login,
             auth: body.auth,
             guest_access_token: body.guest_access_token.map(Zeroizing::new),

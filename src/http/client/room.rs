@@ -5,7 +5,7 @@
 
 use axum::{Router, extract::State, response::Response};
 use ruma::{
-    EventId, UserId,
+    EventId, MilliSecondsSinceUnixEpoch, UserId,
     api::{
         IncomingRequest, Metadata,
         client::{
@@ -19,18 +19,16 @@ use ruma::{
     events::{StateEventType, TimelineEventType},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
 
 use super::{
     delayed_event::{self, Delayable},
     raw,
 };
 use crate::{
-    accounts::Error,
+    accounts::{Error, Requester},
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
-    media::split_uri,
-    rooms::{Actor, Delayed, Says},
+    rooms::{Actor, Delayed, How, Says},
 };
 
 /// The paths of state events whose state key is empty and left out.
@@ -96,7 +94,8 @@ async fn create(
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
     let CreateRequest { body, says } = request.body;
-    check_initial_avatar(&state, &body).await?;
+    let invited: Vec<&UserId> = body.invite.iter().map(|user_id| &**user_id).collect();
+    state.bridges.prepare_users(&invited).await?;
     let room_id = if body.invite_3pid.is_empty() {
         let rooms = &state.rooms;
         rooms.create_inviting(&actor, &body, says, &[]).await?
@@ -135,7 +134,14 @@ async fn send_message(
     }
     let event_id = state
         .rooms
-        .send_message(&actor, &body.room_id, event_type, content, &body.txn_id)
+        .send_message_at(
+            &actor,
+            &body.room_id,
+            event_type,
+            content,
+            &body.txn_id,
+            said_time(&request.sender, body.timestamp),
+        )
         .await?;
     state.sync.presence().act(&actor);
     Ok(sent(&event_id))
@@ -155,7 +161,6 @@ async fn send_state(
         return Err(ApiError::guest_access_forbidden());
     }
     let content = body.body.json();
-    check_avatar(&state, &event_type.to_string(), content).await?;
     if let Some(delay) = delay {
         let event = Delayed {
             room_id: &body.room_id,
@@ -169,63 +174,33 @@ async fn send_state(
     }
     let event_id = state
         .rooms
-        .send_state(&actor, &body.room_id, event_type, state_key, content)
+        .send_state_as(
+            &actor,
+            &body.room_id,
+            event_type,
+            state_key,
+            content,
+            How {
+                sent_at: said_time(&request.sender, body.timestamp),
+                ..How::default()
+            },
+        )
         .await?;
     Ok(sent(&event_id))
-}
-
-/// The picture that a new room begins with.
-async fn check_initial_avatar(
-    state: &AppState,
-    body: &create_room::v3::Request,
-) -> Result<(), ApiError> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(rename = "type")]
-        event_type: String,
-        #[serde(borrow)]
-        content: &'a RawValue,
-    }
-    let events = body.initial_state.iter().rev();
-    let mut events =
-        events.filter_map(|raw| serde_json::from_str::<Event<'_>>(raw.json().get()).ok());
-    match events.find(|event| event.event_type == "m.room.avatar") {
-        Some(event) => check_avatar(state, &event.event_type, event.content).await,
-        None => Ok(()),
-    }
-}
-
-/// The picture of a room, or of a member as a client writes it, must be one that it may be.
-async fn check_avatar(
-    state: &AppState,
-    event_type: &str,
-    content: &RawValue,
-) -> Result<(), ApiError> {
-    #[derive(Deserialize)]
-    struct Content {
-        url: Option<String>,
-        avatar_url: Option<String>,
-    }
-    if !matches!(event_type, "m.room.avatar" | "m.room.member") {
-        return Ok(());
-    }
-    // A content of another shape shows no picture.
-    let Ok(content) = serde_json::from_str::<Content>(content.get()) else {
-        return Ok(());
-    };
-    let url = match event_type {
-        "m.room.avatar" => content.url,
-        _ => content.avatar_url,
-    };
-    match url.filter(|url| split_uri(url).is_some()) {
-        Some(url) => Ok(state.media.check_avatar(&url).await?),
-        None => Ok(()),
-    }
 }
 
 /// The id of an event that was sent; it has no letter that JSON would write in another way.
 fn sent(event_id: &EventId) -> Response {
     raw::json(format!("{{\"event_id\":\"{event_id}\"}}"))
+}
+
+/// When an event was sent: application services alone may say so (application service API,
+/// "Timestamp massaging").
+fn said_time(
+    sender: &Requester,
+    timestamp: Option<MilliSecondsSinceUnixEpoch>,
+) -> Option<MilliSecondsSinceUnixEpoch> {
+    timestamp.filter(|_| sender.service().is_some())
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`.

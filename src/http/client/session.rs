@@ -7,7 +7,7 @@ use ruma::api::client::session::{
     get_login_token,
     get_login_types::{
         self,
-        v3::{LoginType, PasswordLoginType, TokenLoginType},
+        v3::{ApplicationServiceLoginType, LoginType, PasswordLoginType, TokenLoginType},
     },
     login::{self, v3::LoginInfo},
     logout, logout_all, refresh_token,
@@ -38,11 +38,14 @@ async fn login_types(
     let password = LoginType::Password(PasswordLoginType::new());
     let mut token = TokenLoginType::new();
     token.get_login_token = true;
+    let has_services = !accounts.services().load().services().is_empty();
+    let service = LoginType::ApplicationService(ApplicationServiceLoginType::new());
     let flows = [
         accounts.offers_password_login().then_some(password),
         accounts
             .offers_login_tokens()
             .then_some(LoginType::Token(token)),
+        has_services.then_some(service),
     ];
     Ok(get_login_types::v3::Response::new(
         flows.into_iter().flatten().collect(),
@@ -99,6 +102,13 @@ async fn login(
             let token = Zeroizing::new(token.token);
             accounts.login_with_token(&token, session, client).await?
         }
+        LoginInfo::ApplicationService(login) => {
+            let service = request.sender.required()?;
+            let identifier = service_identifier(&login)?;
+            accounts
+                .login_for_service(&service, &identifier, session)
+                .await?
+        }
         _ => return Err(Error::UnknownLoginType.into()),
     };
     let access_token = session.access_token.to_string();
@@ -118,6 +128,13 @@ fn identifier(login: &login::v3::Password) -> Result<Identifier, Error> {
         login.address.as_deref(),
     )
     .ok_or(Error::InvalidParam("the identifier cannot be used"))
+}
+
+#[expect(deprecated, reason = "older application services")]
+fn service_identifier(login: &login::v3::ApplicationService) -> Result<Identifier, Error> {
+    let identifier = login.identifier.as_ref();
+    Identifier::from_request(identifier, login.user.as_deref(), None, None)
+        .ok_or(Error::InvalidParam("the identifier cannot be used"))
 }
 
 /// `POST /_matrix/client/v3/logout`.

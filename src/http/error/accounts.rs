@@ -65,6 +65,18 @@ impl From<Error> for ApiError {
                 "This identity server is not trusted",
             ),
             Error::Denied(violation) => violation.into(),
+            Error::Exclusive => Self::exclusive(),
+            Error::InvalidUsername => Self::new(
+                BAD_REQUEST,
+                ErrorCode::InvalidUsername,
+                "The user name cannot be used",
+            ),
+            Error::UnknownDevice => Self::new(
+                BAD_REQUEST,
+                ErrorCode::UnknownDevice,
+                "The user has no such device",
+            ),
+            Error::MissingServiceToken => Self::missing_token(),
             Error::UserInUse => {
                 Self::new(BAD_REQUEST, ErrorCode::UserInUse, "The user name is taken")
             }

@@ -9,11 +9,8 @@
 mod accounts;
 mod identity;
 mod keys;
-mod media;
 mod notices;
-mod previews;
 mod rooms;
-mod scanner;
 mod store;
 mod sync;
 
@@ -115,6 +112,12 @@ impl ApiError {
             ErrorCode::GuestAccessForbidden,
             "Guests may not do this",
         )
+    }
+
+    /// 400 `M_EXCLUSIVE`: a name belongs to an application service, or not to the one that asks.
+    pub fn exclusive() -> Self {
+        let message = "This name belongs to an application service, or not to this one";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Exclusive, message)
     }
 
     /// 404 `M_NOT_FOUND`: the endpoint is there, what it was asked for is not.

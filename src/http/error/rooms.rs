@@ -50,6 +50,7 @@ impl From<Error> for ApiError {
                 ErrorCode::UnsupportedRoomVersion,
                 message,
             ),
+            Error::AliasExclusive => Self::exclusive(),
             Error::AliasTaken => Self::new(StatusCode::BAD_REQUEST, ErrorCode::RoomInUse, message),
             Error::BadAlias(_) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadAlias, message),
             Error::DelayTooLong(most) => {

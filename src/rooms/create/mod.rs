@@ -79,6 +79,9 @@ impl Rooms {
         let version = version.unwrap_or(&self.0.settings.default_version).clone();
         let alias = request.room_alias_name.as_deref();
         let alias = alias.map(|name| self.local_alias(name)).transpose()?;
+        if let Some(alias) = &alias {
+            self.check_not_exclusive(actor, alias)?;
+        }
         let mut blueprint = Blueprint::new(request, &actor.user_id, version, alias.as_ref())?;
         blueprint.addresses = addresses.to_vec();
         self.ask_to_create(actor, request, says, &mut blueprint)

@@ -22,7 +22,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub(in crate::store) use self::activity::bump;
 pub(in crate::store) use self::change::{
@@ -71,6 +71,8 @@ pub struct Live {
     rooms: Cache<RoomNid, Arc<LiveRoom>>,
     activities: Cache<RoomNid, Arc<LiveActivity>>,
     idle_users: usize,
+    /// Tells who follows the whole stream how far it is.
+    news: watch::Sender<StreamPosition>,
 }
 
 #[derive(Debug)]
@@ -129,7 +131,28 @@ impl Live {
             rooms,
             activities: Cache::new(MAX_ACTIVITIES),
             idle_users: options.idle_users,
+            news: watch::Sender::new(position),
         }
+    }
+
+    /// Tells whenever the stream has moved on: for who follows all of it.
+    pub fn news(&self) -> watch::Receiver<StreamPosition> {
+        self.news.subscribe()
+    }
+
+    /// What happened after a position, oldest first, at most `limit` entries. `None` if the window
+    /// does not reach back so far.
+    pub(super) fn entries_after(
+        &self,
+        position: StreamPosition,
+        limit: usize,
+    ) -> Option<Vec<Arc<Entry>>> {
+        let inner = self.read();
+        if !inner.window.covers(position) {
+            return None;
+        }
+        let entries = inner.window.after(position).take(limit);
+        Some(entries.cloned().collect())
     }
 
     /// The newest position that readers of this process see.
@@ -368,6 +391,7 @@ impl Live {
                 online.wake();
             }
         }
+        self.news.send_replace(inner.window.last());
     }
 
     /// Forgets the messages of a room up to a position: they were deleted.

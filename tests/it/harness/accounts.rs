@@ -43,7 +43,7 @@ pub(crate) struct AccountsSite {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     settings: Settings,
     database: TestDatabase,
-    outbox: TempDir,
+    _outbox: TempDir,
 }
 
 /// What differs from the defaults.
@@ -95,6 +95,7 @@ fn settings(profile: Profile) -> Settings {
         limits: chappe::accounts::Limits::default(),
         max_password_hashes: NonZeroUsize::new(2).unwrap(),
         hash_cost: HashCost::Least,
+        services: chappe::appservice::SharedRegistry::default(),
     }
 }
 
@@ -137,7 +138,7 @@ impl AccountsSite {
             policy,
             settings: options.settings,
             database: schema,
-            outbox,
+            _outbox: outbox,
         }
     }
 
@@ -195,6 +196,7 @@ impl AccountsSite {
             notices_user: None,
             retention: chappe::rooms::Retention::default(),
             delayed: chappe::rooms::DelayedLimits::default(),
+            services: chappe::appservice::SharedRegistry::default(),
         };
         let random = Random::seeded(4);
         Rooms::new(
@@ -225,68 +227,6 @@ impl AccountsSite {
         )
     }
 
-    /// A media service, for the same.
-    pub(crate) fn media(&self) -> chappe::media::Media {
-        let settings = chappe::media::Settings {
-            server_name: self.settings.server_name.clone(),
-            place: chappe::media::depot::Place::Folder(self.outbox.path().join("media")),
-            max_upload: 1 << 20,
-            quota: None,
-            max_pending: 10,
-            pending_lifetime: Duration::from_hours(1),
-            is_open: false,
-            unused_lifetime: None,
-            images: chappe::media::ImageLimits {
-                max_bytes: 1 << 20,
-                max_pixels: 1_000_000,
-                max_memory: 256 << 20,
-                timeout: Duration::from_secs(10),
-                workers: 1,
-            },
-            avatars: chappe::media::AvatarRules::default(),
-            program: env!("CARGO_BIN_EXE_chappe").into(),
-        };
-        let (clock, random) = (self.clock.clone(), Random::seeded(6));
-        chappe::media::Media::new(settings, self.store.clone(), clock, random).unwrap()
-    }
-
-    /// A scanner that is off, for the same.
-    pub(crate) async fn scanner(&self) -> chappe::scanner::Scanner {
-        let settings = chappe::scanner::Settings {
-            engine: None,
-            is_required: false,
-            passes_unscanned: false,
-            max_bytes: 1 << 20,
-            timeout: Duration::from_secs(10),
-            max_scans: 1,
-            verdict_lifetime: Duration::from_hours(1),
-            allowed_types: Vec::new(),
-            blocked_types: Vec::new(),
-            infected_info: String::new(),
-        };
-        let (store, clock) = (self.store.clone(), self.clock.clone());
-        let (media, random) = (self.media(), Random::seeded(7));
-        chappe::scanner::Scanner::new(settings, None, store, media, clock, &random)
-            .await
-            .unwrap()
-    }
-
-    /// Previews that are off, for the same.
-    pub(crate) fn previews(&self) -> chappe::previews::Previews {
-        let settings = chappe::previews::Settings {
-            is_on: false,
-            max_page: 1 << 20,
-            max_image: 1 << 20,
-            timeout: Duration::from_secs(1),
-            lifetime: Duration::from_secs(1),
-            languages: "en".to_owned(),
-        };
-        let outbound = chappe::outbound::Settings::default();
-        let outbound = chappe::outbound::Outbound::new(&outbound).unwrap();
-        let (store, clock) = (self.store.clone(), self.clock.clone());
-        chappe::previews::Previews::new(settings, store, outbound, self.media(), clock)
-    }
-
     /// Server notices that are off, for the same.
     pub(crate) fn notices(&self) -> chappe::notices::Notices {
         chappe::notices::Notices::new(
@@ -310,6 +250,24 @@ impl AccountsSite {
             Arc::clone(&self.policy),
             self.clock.clone(),
         )
+    }
+
+    /// What asks application services, of which there are none, for the same.
+    pub(crate) fn bridges(&self) -> chappe::bridges::Bridges {
+        let settings = chappe::bridges::Settings {
+            server_name: self.settings.server_name.clone(),
+            timeout: Duration::from_secs(10),
+        };
+        let outbound = chappe::outbound::Settings::default().trusting();
+        let parts = chappe::bridges::Parts {
+            services: Arc::clone(&self.settings.services),
+            store: self.store.clone(),
+            rooms: self.rooms(),
+            outbound: chappe::outbound::Outbound::new(&outbound).unwrap(),
+            clock: self.clock.clone(),
+            random: Random::seeded(7),
+        };
+        chappe::bridges::Bridges::new(settings, parts)
     }
 
     /// A sync service, for the same.
