@@ -61,6 +61,8 @@ pub mod action {
     pub const POLICY_DENIED: &str = "policy.denied";
     /// Somebody did something more often than they may.
     pub const LIMIT_HIT: &str = "limit.hit";
+    /// A user reported an event, a room or a user.
+    pub const REPORTED: &str = "content.reported";
     /// An administrator used the admin API.
     pub const ADMIN_REQUEST: &str = "admin.request";
     /// The first line of a process.

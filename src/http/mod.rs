@@ -27,6 +27,7 @@ mod peer;
 mod plain;
 pub mod rate_limit;
 mod reach;
+mod reports;
 pub mod server;
 mod server_notices;
 mod settings;
@@ -235,6 +236,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(synapse_admin::routes())
             .merge(server_notices::routes())
             .merge(chappe_admin::routes())
+            .merge(reports::routes())
             .merge(synapse_users::routes())
             .merge(synapse_tokens::routes())
             .merge(account_validity::routes())

@@ -24,6 +24,7 @@ mod persist;
 mod push_rules;
 mod read;
 mod receipts;
+mod reports;
 mod retention;
 mod send;
 mod spaces;

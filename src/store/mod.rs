@@ -47,6 +47,7 @@ mod numbers;
 pub mod profiles;
 pub mod receipts;
 pub mod registration_tokens;
+pub mod reports;
 pub mod retention;
 pub mod rooms;
 pub mod server_secrets;

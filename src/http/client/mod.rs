@@ -22,6 +22,7 @@ mod push_rule;
 mod raw;
 mod receipt;
 mod register;
+mod reporting;
 mod room;
 mod session;
 mod sliding_sync;
@@ -60,6 +61,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(device::routes())
         .merge(profile::routes(state))
         .merge(room::routes())
+        .merge(reporting::routes())
         .merge(membership::routes())
         .merge(directory::routes())
         .merge(space::routes())

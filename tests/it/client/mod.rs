@@ -28,6 +28,7 @@ mod profiles;
 mod receipts;
 mod register;
 mod registration_tokens;
+mod reporting;
 mod retention;
 mod scraping;
 mod sliding;
