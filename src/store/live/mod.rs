@@ -8,6 +8,7 @@ mod activity;
 mod change;
 mod devices;
 mod event;
+mod follow;
 mod room;
 mod survey;
 mod user;
@@ -133,26 +134,6 @@ impl Live {
             idle_users: options.idle_users,
             news: watch::Sender::new(position),
         }
-    }
-
-    /// Tells whenever the stream has moved on: for who follows all of it.
-    pub fn news(&self) -> watch::Receiver<StreamPosition> {
-        self.news.subscribe()
-    }
-
-    /// What happened after a position, oldest first, at most `limit` entries. `None` if the window
-    /// does not reach back so far.
-    pub(super) fn entries_after(
-        &self,
-        position: StreamPosition,
-        limit: usize,
-    ) -> Option<Vec<Arc<Entry>>> {
-        let inner = self.read();
-        if !inner.window.covers(position) {
-            return None;
-        }
-        let entries = inner.window.after(position).take(limit);
-        Some(entries.cloned().collect())
     }
 
     /// The newest position that readers of this process see.
