@@ -21,6 +21,15 @@ pub(super) struct DeviceParts {
     counts_are_news: bool,
 }
 
+/// Which parts are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Messages to the device.
+    pub(super) messages: bool,
+    /// Whose devices to look at, and the counts of keys.
+    pub(super) rest: bool,
+}
+
 impl Sync {
     /// What there is up to `now`.
     pub(super) async fn device_parts(
@@ -28,35 +37,52 @@ impl Sync {
         request: &Request,
         now: StreamPosition,
     ) -> Result<DeviceParts, Error> {
-        let actor = &request.actor;
+        let since = request.since.map(|since| since.position);
+        let messages = request.since.map(|since| since.to_device);
+        let wanted = Wanted {
+            messages: true,
+            rest: true,
+        };
+        self.wanted_device_parts(&request.actor, since, messages, wanted, now)
+            .await
+    }
+
+    /// What there is after `since` and up to `now`, of what is wanted; of the messages those after
+    /// `messages`.
+    pub(super) async fn wanted_device_parts(
+        &self,
+        actor: &Actor,
+        since: Option<StreamPosition>,
+        messages: Option<StreamPosition>,
+        wanted: Wanted,
+        now: StreamPosition,
+    ) -> Result<DeviceParts, Error> {
         let keys = &self.0.keys;
-        let lists = match request.since {
-            Some(since) => keys.device_lists(actor, since.position, now).await?,
-            None => DeviceLists::default(),
+        let mut parts = DeviceParts {
+            to_device: ToDevice {
+                events: Vec::new(),
+                until: now,
+            },
+            lists: DeviceLists::default(),
+            counts: Arc::default(),
+            counts_are_news: false,
         };
+        if let Some(since) = since.filter(|_| wanted.rest) {
+            parts.lists = keys.device_lists(actor, since, now).await?;
+        }
         let Some(device) = actor.device else {
-            return Ok(DeviceParts {
-                to_device: ToDevice {
-                    events: Vec::new(),
-                    until: now,
-                },
-                lists,
-                counts: Arc::default(),
-                counts_are_news: false,
-            });
+            return Ok(parts);
         };
-        let since = request.since.map(|since| since.to_device);
-        let to_device = keys.to_device(actor.user, device, since, now).await?;
-        let counts = keys.key_counts(actor.user, device).await?;
-        let counts_are_news = request
-            .since
-            .is_some_and(|since| keys.are_counts_news(actor.user, device, since.position, &counts));
-        Ok(DeviceParts {
-            to_device,
-            lists,
-            counts,
-            counts_are_news,
-        })
+        if wanted.messages {
+            parts.to_device = keys.to_device(actor.user, device, messages, now).await?;
+        }
+        if wanted.rest {
+            parts.counts = keys.key_counts(actor.user, device).await?;
+            parts.counts_are_news = since.is_some_and(|since| {
+                keys.are_counts_news(actor.user, device, since, &parts.counts)
+            });
+        }
+        Ok(parts)
     }
 
     /// Whose devices a user had to look at again between two sync tokens: `GET /keys/changes`.
@@ -88,11 +114,27 @@ impl DeviceParts {
         self.to_device.until
     }
 
+    /// Whether a client could do without them.
+    pub(super) fn is_empty(&self) -> bool {
+        self.to_device.events.is_empty() && self.lists.is_empty() && !self.counts_are_news
+    }
+
+    /// The messages, as JSON.
+    pub(super) fn messages(&self) -> &[String] {
+        &self.to_device.events
+    }
+
     /// Writes the parts. `false` if a client could do without them.
     pub(super) fn write(&self, json: &mut Json) -> bool {
         if !self.to_device.events.is_empty() {
             json.events("to_device", &self.to_device.events);
         }
+        self.write_lists_and_counts(json);
+        !self.is_empty()
+    }
+
+    /// Writes whose devices to look at, and the counts of keys.
+    pub(super) fn write_lists_and_counts(&self, json: &mut Json) {
         if !self.lists.is_empty() {
             json.key("device_lists");
             json.open('{');
@@ -119,6 +161,5 @@ impl DeviceParts {
             json.element(&serde_json::to_string(algorithm).unwrap_or_default());
         }
         json.close(']');
-        !self.to_device.events.is_empty() || !self.lists.is_empty() || self.counts_are_news
     }
 }

@@ -93,10 +93,9 @@ impl Filter {
             presence: Events::of_users(definition.presence),
             lazy_load_members: lazy_load_members || lazy_timeline,
             redundant_members,
-            event_fields: definition.event_fields.map(|fields| {
-                let path = |field: String| field.split('.').map(str::to_owned).collect();
-                fields.into_iter().map(path).collect()
-            }),
+            event_fields: definition
+                .event_fields
+                .map(|fields| fields.iter().map(|field| path_of(field)).collect()),
             federation_format: definition.event_format == EventFormat::Federation,
         }
     }
@@ -124,6 +123,26 @@ impl Filter {
         }
         serde_json::Value::Object(cut).to_string()
     }
+}
+
+/// The keys of a field such as `content.body`; a backslash takes a dot or a backslash for what it is.
+fn path_of(field: &str) -> Vec<String> {
+    let mut path = vec![String::new()];
+    let mut letters = field.chars();
+    while let Some(letter) = letters.next() {
+        let (ends, letter) = match letter {
+            '.' => (true, None),
+            '\\' => (false, letters.next().or(Some('\\'))),
+            letter => (false, Some(letter)),
+        };
+        if ends {
+            path.push(String::new());
+        }
+        if let (Some(key), Some(letter)) = (path.last_mut(), letter) {
+            key.push(letter);
+        }
+    }
+    path
 }
 
 /// Copies what stands at a path into an object, with the objects on the way.
@@ -287,7 +306,7 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filter, matches_glob};
+    use super::{Filter, matches_glob, path_of};
 
     #[test]
     fn a_star_stands_for_any_letters() {
@@ -304,6 +323,19 @@ mod tests {
         ];
         for (pattern, text, expected) in cases {
             assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_keeps_a_dot_in_a_key() {
+        for (field, expected) in [
+            ("content.body", vec!["content", "body"]),
+            ("content.m\\.relates_to", vec!["content", "m.relates_to"]),
+            ("a\\\\.b", vec!["a\\", "b"]),
+            ("type", vec!["type"]),
+            ("a\\", vec!["a\\"]),
+        ] {
+            assert_eq!(path_of(field), expected, "{field}");
         }
     }
 

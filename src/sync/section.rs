@@ -12,7 +12,7 @@ use crate::{
     event::Pdu,
     rooms::{Actor, Viewer},
     store::{
-        RoomNid, RoomPosition,
+        DeviceNid, RoomNid, RoomPosition,
         events::{self, Direction, Range},
         live::{RoomHead, TimelineEvent},
     },
@@ -38,6 +38,8 @@ pub(super) struct Section {
     pub(super) limit: usize,
     /// Whether the reader sees nothing but how it ended.
     pub(super) only_end: bool,
+    /// Whether the reader has left the room.
+    is_left: bool,
     /// The events.
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     /// All events after `from`, where they are in memory: what was left out is among them.
@@ -87,15 +89,11 @@ impl Sync {
         }
         self.add_timelines(&request.actor, &request.filter.timeline, &mut sections)
             .await?;
-        let mut with_state: Vec<Section> = Vec::with_capacity(sections.len());
-        let (joined, others): (Vec<_>, Vec<_>) = sections
-            .into_iter()
-            .zip(news)
-            .partition(|(_, news)| news.was_joined);
-        with_state.extend(joined.into_iter().map(|(section, _)| section));
-        self.add_state(request, &mut with_state).await?;
-        with_state.extend(others.into_iter().map(|(section, _)| section));
-        Ok(with_state)
+        let (ends, mut sections): (Vec<_>, Vec<_>) =
+            sections.into_iter().partition(|section| section.only_end);
+        self.add_state(request, &mut sections).await?;
+        sections.extend(ends);
+        Ok(sections)
     }
 
     /// Fills the timelines: from memory where it has enough, and else with one query.
@@ -172,7 +170,7 @@ impl Sync {
     ) -> Result<(), Error> {
         let rooms: Vec<RoomNid> = sections
             .iter()
-            .filter(|section| !section.timeline.is_empty())
+            .filter(|section| section.is_left || !section.timeline.is_empty())
             .map(|section| section.room)
             .collect();
         let mut viewers = HashMap::with_capacity(rooms.len());
@@ -181,7 +179,12 @@ impl Sync {
         }
         let first: HashMap<RoomNid, RoomPosition> = sections
             .iter()
-            .filter_map(|section| Some((section.room, section.timeline.first()?.position)))
+            .filter_map(|section| {
+                let first = section.timeline.first().map(|event| event.position);
+                // Whether somebody who is gone was ever there takes the whole line.
+                let whole = section.is_left.then_some(RoomPosition(1));
+                Some((section.room, whole.or(first)?))
+            })
             .collect();
         let short = viewers.iter_mut().filter_map(|(room, viewer)| {
             let first = first.get(room)?;
@@ -222,6 +225,7 @@ impl Section {
             to,
             limit: 0,
             only_end: false,
+            is_left: false,
             timeline: Vec::new(),
             known: None,
             limited: false,
@@ -238,6 +242,7 @@ impl Section {
         let from = if news.was_joined { news.from } else { end };
         Self {
             only_end: !news.was_joined,
+            is_left: true,
             ..Self::new(news.room, &news.head, from, news.at)
         }
     }
@@ -261,6 +266,10 @@ impl Section {
         }
         if let Some(first) = self.timeline.first() {
             self.before = RoomPosition(first.position.0 - 1);
+        }
+        if self.is_left && !viewer.was_joined() {
+            self.only_end = true;
+            self.timeline.retain(|event| event.position == to);
         }
         self.viewer = Some(viewer);
     }
@@ -299,5 +308,20 @@ impl Section {
             self.before = self.to;
         }
         self.timeline = wanted;
+    }
+}
+
+impl Section {
+    /// An event of the timeline for its reader.
+    pub(super) fn event_text(&self, event: &TimelineEvent, device: Option<DeviceNid>) -> String {
+        event.for_reader(None, Some(self.membership_at(event)), device)
+    }
+
+    /// What the reader was when an event was sent.
+    fn membership_at(&self, event: &TimelineEvent) -> &MembershipState {
+        let viewer = self.viewer.as_ref();
+        viewer.map_or(&MembershipState::Join, |viewer| {
+            viewer.membership_at(event.position)
+        })
     }
 }

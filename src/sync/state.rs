@@ -57,16 +57,26 @@ impl Sync {
             let mut wanted = None;
             if request.filter.lazy_load_members {
                 let mut members = lazy_members(request, section, whole);
+                let mut changed = HashSet::new();
                 if !request.filter.redundant_members
                     && let Some(told) = &told
                 {
                     let mut told = told
                         .lock()
                         .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if section.from.is_none() {
+                        // What the client has of the room is from before, if it has anything.
+                        told.members.retain(|(room, _)| *room != section.room);
+                    }
+                    if !whole {
+                        // Whom the client knows it must not know as they were.
+                        changed = known_members(section, &told.members);
+                    }
                     members.retain(|user| told.members.insert((section.room, user.clone())));
                     told.members.extend(told_by_timeline(section));
                 }
                 add_missing_members(section, &members);
+                members.extend(changed);
                 wanted = Some(members);
             }
             let filter = &request.filter.state;
@@ -254,6 +264,18 @@ fn told_by_timeline(section: &Section) -> Vec<(RoomNid, OwnedUserId)> {
     users
         .filter_map(|user| UserId::parse(user).ok())
         .map(|user| (section.room, user))
+        .collect()
+}
+
+/// The users whose membership the state tells, and whom the client knows already.
+fn known_members(
+    section: &Section,
+    told: &HashSet<(RoomNid, OwnedUserId)>,
+) -> HashSet<OwnedUserId> {
+    let users = section.state.iter().filter_map(|pdu| member_of(pdu));
+    users
+        .filter_map(|user| UserId::parse(user).ok())
+        .filter(|user| told.contains(&(section.room, user.clone())))
         .collect()
 }
 

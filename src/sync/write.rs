@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId,
-    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+    events::{StateEventType, TimelineEventType},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
     },
     rooms::Actor,
     store::{
-        DeviceNid, RoomNid,
+        RoomNid,
         live::{RoomHead, RoomOfUser, TimelineEvent},
         receipts::Receipt,
     },
@@ -484,19 +484,4 @@ fn receipt_content(receipt: &Receipt) -> String {
 pub(super) fn typing_event(users: &[OwnedUserId]) -> String {
     let users = serde_json::to_string(users).unwrap_or_default();
     plain_event("m.typing", &format!("{{\"user_ids\":{users}}}"))
-}
-
-impl Section {
-    /// An event of the timeline for its reader.
-    pub(super) fn event_text(&self, event: &TimelineEvent, device: Option<DeviceNid>) -> String {
-        event.for_reader(None, Some(self.membership_at(event)), device)
-    }
-
-    /// What the reader was when an event was sent.
-    fn membership_at(&self, event: &TimelineEvent) -> &MembershipState {
-        let viewer = self.viewer.as_ref();
-        viewer.map_or(&MembershipState::Join, |viewer| {
-            viewer.membership_at(event.position)
-        })
-    }
 }

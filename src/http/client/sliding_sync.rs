@@ -10,6 +10,7 @@ use axum::{
     response::Response,
     routing::post,
 };
+use ruma::presence::PresenceState;
 use serde::Deserialize;
 
 use super::{raw, sync::while_allowed};
@@ -29,6 +30,8 @@ pub(super) fn routes() -> Router<AppState> {
 struct Parameters {
     pos: Option<String>,
     timeout: Option<u64>,
+    #[serde(default)]
+    set_presence: PresenceState,
 }
 
 /// `POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync`.
@@ -47,7 +50,13 @@ async fn sync(
     let waits = pos.is_some() && !timeout.is_zero();
     let request = sliding::Request::new((&*sender).into(), pos, timeout, body)?;
     let service = state.sync.clone();
-    let answer = async move { service.sliding(request).await };
+    let presence = state.sync.presence();
+    let syncing = presence.begin_sync(request.actor(), query.set_presence);
+    let answer = async move {
+        let answer = service.sliding(request).await;
+        drop(syncing);
+        answer
+    };
     let text = if waits {
         while_allowed(&state, &sender, Box::pin(answer)).await?
     } else {

@@ -17,6 +17,7 @@ use crate::{
     sync::{
         Error, Sync,
         answer::plain_event,
+        devices::{DeviceParts, Wanted},
         missed::PUSH_RULES,
         write::{receipts_event, typing_event},
     },
@@ -33,6 +34,9 @@ pub(super) struct Extended {
     pub(super) account_data: BTreeMap<OwnedRoomId, Vec<String>>,
     pub(super) receipts: BTreeMap<OwnedRoomId, String>,
     pub(super) typists: BTreeMap<OwnedRoomId, String>,
+    /// What there is for the device, if anything of it was asked for.
+    pub(super) devices: Option<DeviceParts>,
+    pub(super) wants: (bool, bool),
 }
 
 /// What there is of account data and receipts, by room.
@@ -80,7 +84,21 @@ impl Sync {
                 .collect();
         }
         self.name_rooms(&mut extended, found).await?;
-        extended.is_empty = extended.global.is_empty()
+        let wanted = Wanted {
+            messages: asked.to_device.is_on(),
+            rest: asked.e2ee.is_on(),
+        };
+        extended.wants = (wanted.messages, wanted.rest);
+        if wanted.messages || wanted.rest {
+            let actor = &conversation.request.actor;
+            let since = conversation.since().map(|since| since.position);
+            let messages = asked.to_device.since()?;
+            let parts = self.wanted_device_parts(actor, since, messages, wanted, survey.now);
+            extended.devices = Some(parts.await?);
+        }
+        let no_devices = extended.devices.as_ref().is_none_or(DeviceParts::is_empty);
+        extended.is_empty = no_devices
+            && extended.global.is_empty()
             && extended.account_data.is_empty()
             && extended.receipts.is_empty()
             && extended.typists.is_empty();

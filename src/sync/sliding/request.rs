@@ -9,7 +9,7 @@ use ruma::{OwnedRoomId, UserId};
 use serde::Deserialize;
 
 use super::{required::Required, snapshot::Position};
-use crate::{rooms::Actor, sync::Error};
+use crate::{rooms::Actor, store::StreamPosition, sync::Error};
 
 /// The most lists, and the most rooms that are subscribed to.
 const MAX_RULES: usize = 100;
@@ -81,6 +81,47 @@ pub(super) struct Extensions {
     pub(super) account_data: OfRooms,
     pub(super) receipts: OfRooms,
     pub(super) typing: OfRooms,
+    pub(super) to_device: Messages,
+    pub(super) e2ee: Switch,
+}
+
+/// Messages to the device.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Messages {
+    enabled: Option<bool>,
+    since: Option<String>,
+}
+
+impl Messages {
+    /// Whether they are asked for.
+    pub(super) fn is_on(&self) -> bool {
+        self.enabled == Some(true)
+    }
+
+    /// Up to where the client has them.
+    pub(super) fn since(&self) -> Result<Option<StreamPosition>, Error> {
+        let since = self.since.as_deref().map(str::parse).transpose();
+        let since = since
+            .ok()
+            .filter(|since| since.is_none_or(|since: i64| since >= 0));
+        let since = since.ok_or(Error::Invalid("since of to_device is not one of ours"))?;
+        Ok(since.map(StreamPosition))
+    }
+}
+
+/// An extension that is on or off.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Switch {
+    enabled: Option<bool>,
+}
+
+impl Switch {
+    /// Whether it is asked for.
+    pub(super) fn is_on(&self) -> bool {
+        self.enabled == Some(true)
+    }
 }
 
 /// An extension that tells something of rooms.
@@ -178,6 +219,11 @@ impl Rule {
 }
 
 impl Request {
+    /// Who asks.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// Looks at whether a request makes sense, and is bounded.
     ///
     /// # Errors
@@ -215,6 +261,7 @@ impl Request {
             &extensions.receipts,
             &extensions.typing,
         ];
+        extensions.to_device.since()?;
         if !of_rooms.into_iter().all(OfRooms::is_bounded) {
             return Err(Error::Invalid("An extension has too many lists or rooms"));
         }

@@ -318,6 +318,24 @@ fn write_extensions(json: &mut Json, extended: &Extended) {
         }
         json.close('}');
     }
+    if let Some(devices) = &extended.devices {
+        let (messages, rest) = extended.wants;
+        if messages {
+            json.key("to_device");
+            json.open('{');
+            json.key("next_batch");
+            json.string(&devices.until().to_string());
+            json.key("events");
+            json.array(devices.messages());
+            json.close('}');
+        }
+        if rest {
+            json.key("e2ee");
+            json.open('{');
+            devices.write_lists_and_counts(json);
+            json.close('}');
+        }
+    }
     write_by_room(json, "receipts", &extended.receipts);
     write_by_room(json, "typing", &extended.typists);
     json.close('}');

@@ -253,3 +253,22 @@ async fn a_forgotten_room_is_closed() {
     story.ben.post(&forget, &json!({})).await.expect_ok();
     story.check("shared", &[], None).await;
 }
+
+#[tokio::test]
+async fn who_refused_an_invitation_sees_nothing_of_the_room_in_a_first_sync() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let room = json!({ "preset": "private_chat", "name": "A secret" });
+    let room_id = anna.create_room(&room).await;
+    anna.send(&room_id, "a secret").await;
+    anna.invite(&room_id, &ben.user_id).await.expect_ok();
+    ben.leave(&room_id).await.expect_ok();
+    for limit in [0, 10] {
+        let filter = json!({ "room": { "include_leave": true, "timeline": { "limit": limit } } });
+        let path = format!("sync?filter={}", encode(&filter.to_string()));
+        let answer = ben.get(&path).await.expect_ok();
+        assert!(!answer.to_string().contains("secret"), "{answer:#}");
+        let left = &answer["rooms"]["leave"][&room_id];
+        assert_ne!(left["timeline"]["limited"], true, "{answer:#}");
+    }
+}

@@ -221,3 +221,75 @@ async fn an_extension_may_be_on_for_some_rooms_only() {
         assert_eq!(told.is_array(), expected, "{body:#}");
     }
 }
+
+#[tokio::test]
+async fn messages_to_the_device_come_until_they_are_confirmed() {
+    let site = two().await;
+    let Two { anna, ben, .. } = &site;
+    let body = |since: Option<&str>| {
+        let mut settings = json!({ "enabled": true });
+        if let Some(since) = since {
+            settings["since"] = json!(since);
+        }
+        with("to_device", &settings)
+    };
+    let mut sync = Connection::new(anna);
+    let answer = sync.sync(&body(None)).await;
+    let since = answer["extensions"]["to_device"]["next_batch"].clone();
+    let send = async {
+        let devices = json!({ anna.device_id.as_str(): { "hello": 1 } });
+        let messages = json!({ "messages": { anna.user_id.as_str(): devices } });
+        ben.put("sendToDevice/test.message/t1", &messages)
+            .await
+            .expect_ok();
+    };
+    let asked = body(since.as_str());
+    let (answer, ()) = tokio::join!(sync.wait(&asked, LONG), send);
+    let messages = &answer["extensions"]["to_device"];
+    assert_eq!(messages["events"][0]["type"], "test.message");
+    assert!(rooms(&answer).is_empty());
+    // Until it is confirmed it comes again.
+    let again = sync.sync(&asked).await;
+    assert_eq!(
+        again["extensions"]["to_device"]["events"],
+        messages["events"]
+    );
+    let confirmed = body(messages["next_batch"].as_str());
+    let answer = sync.sync(&confirmed).await;
+    assert_eq!(answer["extensions"]["to_device"]["events"], json!([]));
+    // Another connection has nothing of it any more, and none that does not ask gets it.
+    let answer = Connection::new(anna).sync(&body(None)).await;
+    assert_eq!(answer["extensions"]["to_device"]["events"], json!([]));
+    let wrong = sync.ask(&body(Some("nonsense")), Duration::ZERO).await;
+    wrong.expect_error(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn counts_of_keys_and_changed_devices_are_told() {
+    let site = two().await;
+    let Two { anna, ben, .. } = &site;
+    let body = with("e2ee", &json!({ "enabled": true }));
+    let mut sync = Connection::new(anna);
+    let answer = sync.sync(&body).await;
+    let e2ee = &answer["extensions"]["e2ee"];
+    assert!(e2ee["device_one_time_keys_count"].is_object(), "{answer:#}");
+    assert!(e2ee["device_unused_fallback_key_types"].is_array());
+    assert!(e2ee["device_lists"].is_null());
+    assert!(answer["extensions"]["to_device"].is_null());
+    let mut second = site.server.client();
+    let login = async {
+        let password = crate::harness::server::PASSWORD;
+        second.login("ben", password).await.expect_ok();
+        let path = format!("devices/{}", second.device_id);
+        second.delete(&path).await;
+        ben.put(
+            &format!("devices/{}", ben.device_id),
+            &json!({ "display_name": "new" }),
+        )
+        .await
+        .expect_ok();
+    };
+    let (answer, ()) = tokio::join!(sync.wait(&body, LONG), login);
+    let lists = &answer["extensions"]["e2ee"]["device_lists"];
+    assert_eq!(lists["changed"], json!([ben.user_id]), "{answer:#}");
+}
