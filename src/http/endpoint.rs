@@ -301,10 +301,11 @@ pub(super) fn convert<R: IncomingRequest>(
     request: http::Request<&[u8]>,
     path: &[&str],
 ) -> Result<R, ApiError> {
+    let body = *request.body();
     let convert = || R::try_from_http_request_inner(request, path);
     match catch_unwind(AssertUnwindSafe(convert)) {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(refuse(&error)),
+        Ok(Err(error)) => Err(refuse_body(body).unwrap_or_else(|| refuse(&error))),
         Err(_) => Err(ApiError::bad_json("Bad JSON: something is missing")),
     }
 }
@@ -359,6 +360,16 @@ fn limit(state: &AppState, user: Option<UserNid>, client: &ClientInfo) -> Result
 async fn read(state: &AppState, body: Body) -> Result<Bytes, ApiError> {
     let settings = &state.settings;
     body::read_json(body, settings.max_body_bytes, settings.body_timeout).await
+}
+
+/// What is wrong with a body as a whole. ruma looks at the query first, and at the names of fields
+/// before what follows them.
+fn refuse_body(body: &[u8]) -> Option<ApiError> {
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        return Some(ApiError::not_json(format!("Not JSON: {error}")));
+    }
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    (!is_object).then(|| ApiError::bad_json("Bad JSON: expected an object"))
 }
 
 /// Why ruma could not make a request of it.

@@ -83,6 +83,14 @@ impl Json {
         self.0.push('}');
     }
 
+    /// The same, unless there are none: then it says `false`.
+    pub(super) fn events_if_any(&mut self, key: &str, events: &[String]) -> bool {
+        if !events.is_empty() {
+            self.events(key, events);
+        }
+        !events.is_empty()
+    }
+
     pub(super) fn into_string(self) -> String {
         self.0
     }

@@ -79,10 +79,7 @@ impl Sync {
         json.string(&token.to_string());
         let mut told = devices.write(&mut json);
         told |= Self::write_account_data(request, &mut json, &missed);
-        if !presence.events.is_empty() {
-            json.events("presence", &presence.events);
-            told = true;
-        }
+        told |= json.events_if_any("presence", &presence.events);
         told |= Self::write_rooms(
             request,
             &mut json,
