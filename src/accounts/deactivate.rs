@@ -19,7 +19,7 @@ use crate::{
         Conn, Store, UserNid, access_tokens, account_validity,
         account_work::WorkKind,
         accounts::{self, ClosedBy},
-        delayed_events, devices, former_addresses, identity,
+        delayed_events, devices, erased, former_addresses, identity,
         interactive_auth::Results,
         invitations, key_backup, login_tokens, profiles,
         threepids::{self, Purpose},
@@ -108,6 +108,9 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(user);
         self.tell_of_devices(user).await;
+        if erase {
+            self.0.store.read_erased().await?;
+        }
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
         self.note(action::ACCOUNT_DEACTIVATED, actor(by, &user_id), &user_id);
         Ok(Deactivation {

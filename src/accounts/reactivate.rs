@@ -16,7 +16,7 @@ use crate::{
         Conn, Store, UserNid, account_holds,
         account_work::{self, WorkKind},
         accounts::{self, ClosedBy},
-        former_addresses, profiles, user_directory,
+        erased, former_addresses, profiles, user_directory,
     },
 };
 
@@ -54,6 +54,7 @@ impl Accounts {
         if !accounts::reactivate(conn, user, draft.password_hash, draft.is_external).await? {
             return Err(Error::InvalidParam("the account is not closed"));
         }
+        erased::notify_changed(conn).await?;
         // Rooms that are joined from now on are not left.
         account_work::delete(conn, user, WorkKind::LeaveRooms).await?;
         former_addresses::delete(conn, user).await?;

@@ -18,6 +18,7 @@ const PRIVATE: &[&str] = &[
     "delete_devices",
     "devices/",
     "keys/",
+    "login/get_token",
     "publicRooms",
     "pushers/",
     "pushrules/",
@@ -25,9 +26,14 @@ const PRIVATE: &[&str] = &[
     "search",
     "sendToDevice/",
     "user/",
+    "sync",
     "user_directory/search",
     "users/info",
 ];
+
+/// Endpoints among those that change more than what is private: an address by which the user can be
+/// reached goes.
+const PUBLIC: &[&str] = &["account/3pid/delete", "account/3pid/unbind"];
 
 /// Endpoints of one room, without what stands before.
 const PRIVATE_IN_ROOM: &[&str] = &[
@@ -55,7 +61,7 @@ fn reach(method: &Method, route: &str) -> Reach {
     };
     let endpoint = rest
         .split_once('/')
-        .map_or("", |(_version, endpoint)| endpoint);
+        .map_or("", |(_version, endpoint)| without_proposal(endpoint));
     if matches!(endpoint, "logout" | "logout/all") {
         return Reach::Logout;
     }
@@ -64,12 +70,23 @@ fn reach(method: &Method, route: &str) -> Reach {
         .and_then(|room| room.split_once('/'));
     let is_private = match in_room {
         Some((_room, endpoint)) => is_among(PRIVATE_IN_ROOM, endpoint),
-        None => is_among(PRIVATE, endpoint),
+        None => {
+            let reports = endpoint.starts_with("users/") && endpoint.ends_with("/report");
+            reports || is_among(PRIVATE, endpoint) && !is_among(PUBLIC, endpoint)
+        }
     };
     if is_private {
         Reach::Private
     } else {
         Reach::Public
+    }
+}
+
+/// The endpoint, without the name of a proposal, such as `org.matrix.msc0`.
+fn without_proposal(endpoint: &str) -> &str {
+    match endpoint.split_once('/') {
+        Some((proposal, rest)) if proposal.contains('.') => rest,
+        _ => endpoint,
     }
 }
 
@@ -123,6 +140,36 @@ mod tests {
                 Method::POST,
                 "/_matrix/client/v3/account/password",
                 Reach::Private,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v3/account/3pid/add",
+                Reach::Private,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v3/account/3pid/delete",
+                Reach::Public,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v3/users/{user_id}/report",
+                Reach::Private,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v1/login/get_token",
+                Reach::Private,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync",
+                Reach::Private,
+            ),
+            (
+                Method::PUT,
+                "/_matrix/client/unstable/org.matrix.msc4140/rooms/{room_id}/delayed_event/{a}/{b}",
+                Reach::Public,
             ),
             (Method::POST, "/something/else", Reach::Public),
             (Method::POST, "", Reach::Public),

@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, activities, events,
+    RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, activities, erased, events,
     live::{Entry, LiveRoom, RoomHead, TimelineEvent},
     memberships, rooms, stream,
 };
@@ -26,15 +26,16 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
-/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, and who is
-/// there.
-const CHANNELS: [&str; 6] = [
+/// their rooms changed outside the stream, rooms whose old messages were deleted, typing, who is
+/// there, and that somebody wants to be forgotten.
+const CHANNELS: [&str; 7] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
     "chappe_purged",
     "chappe_typing",
     "chappe_presence",
+    erased::CHANNEL,
 ];
 
 /// What other processes say, beside the stream.
@@ -75,6 +76,7 @@ impl Store {
         listener.listen_all(CHANNELS).await?;
         let _ = hints.send(Hint::Sessions(None)).await;
         self.live().forget_users();
+        self.read_erased().await?;
         self.catch_up().await?;
         loop {
             let heard = tokio::time::timeout(SLOW_TIMER, listener.try_recv()).await;
@@ -108,6 +110,7 @@ impl Store {
                         self.live().purge(room, position);
                     }
                 }
+                erased::CHANNEL => self.read_erased().await?,
                 "chappe_presence" => {
                     // The next news of the same people puts right what is lost.
                     let _ = hints.try_send(Hint::Presence(notification.payload().to_owned()));

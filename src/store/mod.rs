@@ -23,6 +23,7 @@ pub mod device_keys;
 pub mod device_lists;
 pub mod devices;
 pub mod directory;
+pub mod erased;
 mod error;
 pub mod events;
 pub mod filters;
@@ -61,8 +62,9 @@ pub mod transactions;
 pub mod user_directory;
 pub mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use sqlx::{
     PgPool, Postgres, Transaction,
     pool::PoolConnection,
@@ -115,6 +117,8 @@ struct Inner {
     live: Live,
     journal: Journal,
     numbers: Numbers,
+    /// Whose events newcomers see without their content.
+    erased: ArcSwap<HashSet<UserNid>>,
     /// Entries are applied by one task at a time, in order.
     applying: AsyncMutex<()>,
 }
@@ -166,8 +170,10 @@ impl Database {
             live: Live::new(memory, position),
             journal,
             numbers: Numbers::new(),
+            erased: ArcSwap::default(),
             applying: AsyncMutex::new(()),
         }));
+        store.read_erased().await?;
         Ok((store, queue))
     }
 }

@@ -312,16 +312,12 @@ impl Section {
 }
 
 impl Section {
-    /// An event of the timeline for its reader.
+    /// An event of the timeline for its reader, who was joined when it was sent unless the viewer
+    /// says otherwise.
     pub(super) fn event_text(&self, event: &TimelineEvent, device: Option<DeviceNid>) -> String {
-        event.for_reader(None, Some(self.membership_at(event)), device)
-    }
-
-    /// What the reader was when an event was sent.
-    fn membership_at(&self, event: &TimelineEvent) -> &MembershipState {
-        let viewer = self.viewer.as_ref();
-        viewer.map_or(&MembershipState::Join, |viewer| {
-            viewer.membership_at(event.position)
-        })
+        match &self.viewer {
+            Some(viewer) => viewer.show(event, None, device),
+            None => event.for_reader(None, Some(&MembershipState::Join), device),
+        }
     }
 }

@@ -50,8 +50,7 @@ impl Rooms {
         let (room, mut viewer) = opened.ok_or(Error::UnknownEvent)?;
         let event = self.visible_event(&room, &mut viewer, event_id).await?;
         let event = event.ok_or(Error::UnknownEvent)?;
-        let membership = viewer.membership_at(event.position);
-        Ok(event.for_reader(Some(room_id), Some(membership), reader.device))
+        Ok(viewer.show(&event, Some(room_id), reader.device))
     }
 
     /// The ids of the rooms in which a user is joined (`GET /joined_rooms`).

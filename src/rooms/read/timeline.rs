@@ -171,11 +171,10 @@ impl Rooms {
         let shown = [before.as_slice(), &[Arc::clone(&event)], after.as_slice()].concat();
         let senders = senders(&shown);
         let only_members = filter::is_lazy(filter).then_some(&senders);
-        let membership = viewer.membership_at(event.position);
         Ok(Context {
             start: token_after(back.cursor),
             end: token_after(forth.cursor),
-            event: event.for_reader(Some(room_id), Some(membership), reader.device),
+            event: viewer.show(&event, Some(room_id), reader.device),
             before: texts(&before, &viewer, reader, room_id),
             after: texts(&after, &viewer, reader, room_id),
             state: self.state_texts_at(&viewer, newest, only_members).await?,
@@ -294,9 +293,6 @@ fn texts(
     reader: &Actor,
     room_id: &RoomId,
 ) -> Vec<String> {
-    let text = |event: &Arc<TimelineEvent>| {
-        let membership = viewer.membership_at(event.position);
-        event.for_reader(Some(room_id), Some(membership), reader.device)
-    };
+    let text = |event: &Arc<TimelineEvent>| viewer.show(event, Some(room_id), reader.device);
     events.iter().map(text).collect()
 }

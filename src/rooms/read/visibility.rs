@@ -6,10 +6,13 @@
 //!
 //! See the client-server API v1.19, "Room history visibility".
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ruma::{
-    OwnedUserId, UserId,
+    OwnedUserId, RoomId, UserId,
     events::{
         StateEventType,
         room::{history_visibility::HistoryVisibility, member::MembershipState},
@@ -20,12 +23,14 @@ use serde::Deserialize;
 use crate::{
     event::{
         Pdu,
+        client_format::{Personal, Unsigned, client_text, personalize},
+        redact::redact,
         visibility::{Change, may_see_change},
     },
     store::{
-        RoomNid, RoomPosition, SlotNid, Store, StoreError,
+        DeviceNid, RoomNid, RoomPosition, SlotNid, Store, StoreError, UserNid,
         events::{Direction, Range},
-        live::{LiveRoom, RoomHead},
+        live::{LiveRoom, RoomHead, TimelineEvent},
         state::{self, StateRow},
     },
 };
@@ -42,6 +47,8 @@ pub struct Viewer {
     visible: Vec<(i64, i64)>,
     /// The first position of which anything is known.
     known_from: i64,
+    /// Whose events those see without their content who were not joined when they were sent.
+    erased: Arc<HashSet<UserNid>>,
 }
 
 /// A value along the room's line.
@@ -166,7 +173,7 @@ impl Viewer {
         reader: &UserId,
         first: RoomPosition,
     ) -> Result<Self, StoreError> {
-        let mut viewer = Self::of_head(room, Some(reader));
+        let mut viewer = Self::of_head(store, room, Some(reader));
         viewer.reach(store, first).await?;
         Ok(viewer)
     }
@@ -177,13 +184,13 @@ impl Viewer {
         room: &LiveRoom,
         first: RoomPosition,
     ) -> Result<Self, StoreError> {
-        let mut viewer = Self::of_head(room, None);
+        let mut viewer = Self::of_head(store, room, None);
         viewer.reach(store, first).await?;
         Ok(viewer)
     }
 
     /// What the head says.
-    fn of_head(room: &LiveRoom, reader: Option<&UserId>) -> Self {
+    fn of_head(store: &Store, room: &LiveRoom, reader: Option<&UserId>) -> Self {
         let head = room.head();
         let now = head.room();
         let visibility = now.state_event(&StateEventType::RoomHistoryVisibility, "");
@@ -211,6 +218,7 @@ impl Viewer {
             head,
             line,
             known_from,
+            erased: store.erased(),
         }
     }
 
@@ -320,6 +328,39 @@ impl Viewer {
     /// [`Self::reach`] to look as far back first.
     pub fn membership_at(&self, position: RoomPosition) -> &MembershipState {
         self.line.membership.after(position.0)
+    }
+
+    /// An event that the reader may see, in client format: without its content, as after a
+    /// redaction, if its sender asked to be forgotten and the reader was not joined when it was
+    /// sent (`POST /account/deactivate`). `room_id` is given where the answer does not name the
+    /// room. Ask [`Self::reach`] to look as far back first.
+    pub fn show(
+        &self,
+        event: &TimelineEvent,
+        room_id: Option<&RoomId>,
+        device: Option<DeviceNid>,
+    ) -> String {
+        let membership = self.membership_at(event.position);
+        let membership_given = Some(membership);
+        if *membership == MembershipState::Join || !self.erased.contains(&event.sender) {
+            return event.for_reader(room_id, membership_given, device);
+        }
+        match redact(&event.pdu, &self.head.room().rules().redaction) {
+            Ok(left) => {
+                let text = client_text(&left, &Unsigned::default(), false);
+                let personal = Personal {
+                    room_id,
+                    membership: membership_given,
+                    ..Personal::default()
+                };
+                personalize(&text, &personal)
+            }
+            Err(error) => {
+                // Events were checked when they came. Nothing is better than too much.
+                tracing::error!(event.id = %event.pdu.event_id(), %error, "an event cannot be pruned");
+                "{}".to_owned()
+            }
+        }
     }
 
     /// The point at which the reader may see the state of the room: now for members, the point of

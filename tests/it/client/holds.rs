@@ -99,6 +99,9 @@ async fn a_suspended_account_reads_leaves_and_writes_nothing() {
     assert!(seen["rooms"]["join"][&room].is_object());
     server.client().login("bob", PASSWORD).await.expect_ok();
     bob.put(&redact(&own), &json!({})).await.expect_ok();
+    let address = json!({ "medium": "email", "address": "a@example.org" });
+    let answer = bob.post("account/3pid/delete", &address).await;
+    answer.expect_error(403, "M_USER_SUSPENDED");
     bob.leave(&room).await.expect_ok();
     admin
         .put(&suspend, &json!({ "suspended": false }))

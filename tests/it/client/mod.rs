@@ -11,6 +11,7 @@ mod delayed_events;
 mod device_lists;
 mod devices;
 mod directory;
+mod erasure;
 mod fallback;
 mod filters;
 mod guests;
