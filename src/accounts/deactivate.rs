@@ -108,9 +108,7 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(user);
         self.tell_of_devices(user).await;
-        if erase {
-            self.0.store.read_erased().await?;
-        }
+        self.0.store.read_erased().await?;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
         self.note(action::ACCOUNT_DEACTIVATED, actor(by, &user_id), &user_id);
         Ok(Deactivation {
@@ -133,8 +131,10 @@ async fn forget(conn: &mut Conn, user: UserNid, now_ms: i64) -> Result<(), Error
     Ok(())
 }
 
-/// Deletes what would be there again if the account were opened again.
+/// Deletes what would be there again if the account were opened again, and lets newcomers see
+/// nothing of what the user wrote.
 async fn erase_rest(conn: &mut Conn, user: UserNid) -> Result<(), Error> {
+    erased::notify_changed(conn).await?;
     former_addresses::delete(conn, user).await?;
     key_backup::delete_all(conn, user).await?;
     Ok(())

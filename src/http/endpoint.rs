@@ -25,8 +25,8 @@ use axum::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{
-    HeaderValue, Method, Uri,
-    header::{AUTHORIZATION, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Uri,
+    header::{AUTHORIZATION, IF_NONE_MATCH, USER_AGENT},
 };
 use ruma::api::{
     IncomingRequest, OutgoingResponse, OutgoingResponseExt as _,
@@ -63,9 +63,19 @@ pub struct ClientInfo {
     language: Option<Language>,
     authorization: Option<HeaderValue>,
     uri: Uri,
+    if_none_match: Option<HeaderValue>,
 }
 
 impl ClientInfo {
+    /// What it has already, as headers of a conditional request.
+    pub fn conditions(&self) -> HeaderMap {
+        let known = self.if_none_match.clone();
+        known
+            .map(|known| (IF_NONE_MATCH, known))
+            .into_iter()
+            .collect()
+    }
+
     /// The access token that came along, for endpoints that take none and answer those who have
     /// one otherwise.
     pub fn access_token(&self) -> Option<&str> {
@@ -330,6 +340,7 @@ async fn open(state: &AppState, request: Request) -> Result<Opened, ApiError> {
         language: asked_language(&parts.headers),
         authorization: parts.headers.get(AUTHORIZATION).cloned(),
         uri: parts.uri.clone(),
+        if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
     };
     Ok(Opened {
         head: http::Request::from_parts(parts, ()),

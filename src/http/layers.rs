@@ -21,7 +21,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE,
+        ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE,
     },
 };
 use ipnet::IpNet;
@@ -128,6 +128,10 @@ async fn around(State(stack): State<Stack>, mut request: Request, next: Next) ->
     headers.insert(REQUEST_ID, id);
     if is_api {
         allow_browsers(headers);
+        // Answers are for those who asked, at the moment when they did, unless they say otherwise.
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
     let status = response.status().as_u16();
     (stack.state.observer)(route, method, status, begun.elapsed());

@@ -13,6 +13,7 @@ pub mod chappe_admin;
 mod client;
 mod consent;
 pub mod development;
+mod document;
 pub mod email_links;
 pub mod endpoint;
 pub mod error;

@@ -68,12 +68,11 @@ fn reach(method: &Method, route: &str) -> Reach {
     let in_room = endpoint
         .strip_prefix("rooms/")
         .and_then(|room| room.split_once('/'));
-    let is_private = match in_room {
-        Some((_room, endpoint)) => is_among(PRIVATE_IN_ROOM, endpoint),
-        None => {
-            let reports = endpoint.starts_with("users/") && endpoint.ends_with("/report");
-            reports || is_among(PRIVATE, endpoint) && !is_among(PUBLIC, endpoint)
-        }
+    let is_private = if let Some((_room, endpoint)) = in_room {
+        is_among(PRIVATE_IN_ROOM, endpoint)
+    } else {
+        let reports = endpoint.starts_with("users/") && endpoint.ends_with("/report");
+        reports || is_among(PRIVATE, endpoint) && !is_among(PUBLIC, endpoint)
     };
     if is_private {
         Reach::Private
@@ -84,10 +83,14 @@ fn reach(method: &Method, route: &str) -> Reach {
 
 /// The endpoint, without the name of a proposal, such as `org.matrix.msc0`.
 fn without_proposal(endpoint: &str) -> &str {
-    match endpoint.split_once('/') {
-        Some((proposal, rest)) if proposal.contains('.') => rest,
-        _ => endpoint,
-    }
+    let parts = endpoint.split_once('/');
+    parts.map_or(endpoint, |(proposal, rest)| {
+        if proposal.contains('.') {
+            rest
+        } else {
+            endpoint
+        }
+    })
 }
 
 fn is_among(listed: &[&str], endpoint: &str) -> bool {

@@ -99,16 +99,13 @@ async fn change(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let request = Plain::read_of_admin(&state, request).await?;
-    let says = |name| request.body.contains_key(name);
+    let said = |name| -> Result<Option<Option<i64>>, ApiError> {
+        let is_said = request.body.contains_key(name);
+        is_said.then(|| request.integer(name)).transpose()
+    };
     let change = TokenChange {
-        uses_allowed: match says("uses_allowed") {
-            true => Some(request.integer("uses_allowed")?),
-            false => None,
-        },
-        expires_ms: match says("expiry_time") {
-            true => Some(request.integer("expiry_time")?),
-            false => None,
-        },
+        uses_allowed: said("uses_allowed")?,
+        expires_ms: said("expiry_time")?,
     };
     let token = state
         .accounts

@@ -10,26 +10,23 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use bytes::Bytes;
-use http::{
-    HeaderValue,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
+use http::HeaderMap;
 use ruma::{ServerName, api::client::discovery::discover_support::Contact};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{
     AppState,
-    error::{ApiError, JSON},
+    document::{Document, Freshness},
+    error::ApiError,
 };
 
 /// The three documents, written once. What is not configured is answered 404.
 #[derive(Clone, Debug, Default)]
 pub struct WellKnown {
-    client: Option<Bytes>,
-    server: Option<Bytes>,
-    support: Option<Bytes>,
+    client: Option<Document>,
+    server: Option<Document>,
+    support: Option<Document>,
 }
 
 impl WellKnown {
@@ -55,14 +52,14 @@ impl WellKnown {
             // As clients look for it that do not ask for the transports yet.
             document["org.matrix.msc4143.rtc_foci"] = rtc_transports(livekit_services).into();
         }
-        self.client = Some(bytes(&document));
+        self.client = Some(written(&document));
         self
     }
 
     /// The host and port that other servers connect to.
     #[must_use]
     pub fn with_server(mut self, server: &ServerName) -> Self {
-        self.server = Some(bytes(&json!({ "m.server": server })));
+        self.server = Some(written(&json!({ "m.server": server })));
         self
     }
 
@@ -76,16 +73,22 @@ impl WellKnown {
         if let Some(page) = page {
             document.insert("support_page".to_owned(), json!(page));
         }
-        self.support = (!document.is_empty()).then(|| bytes(&Value::Object(document)));
+        self.support = (!document.is_empty()).then(|| written(&Value::Object(document)));
         self
     }
 }
 
 pub(super) fn routes() -> Router<AppState> {
-    let client = async |State(state): State<AppState>| answer(state.well_known.client.as_ref());
-    let server = async |State(state): State<AppState>| answer(state.well_known.server.as_ref());
-    let support = async |State(state): State<AppState>| answer(state.well_known.support.as_ref());
-    let policy = async || answer(None);
+    let client = async |State(state): State<AppState>, headers: HeaderMap| {
+        answer(state.well_known.client.as_ref(), &headers)
+    };
+    let server = async |State(state): State<AppState>, headers: HeaderMap| {
+        answer(state.well_known.server.as_ref(), &headers)
+    };
+    let support = async |State(state): State<AppState>, headers: HeaderMap| {
+        answer(state.well_known.support.as_ref(), &headers)
+    };
+    let policy = async |headers: HeaderMap| answer(None, &headers);
     Router::new()
         .route("/.well-known/matrix/policy_server", get(policy))
         .route("/.well-known/matrix/client", get(client))
@@ -100,22 +103,15 @@ pub(super) fn rtc_transports(livekit_services: &[Url]) -> Vec<Value> {
     services.map(transport).collect()
 }
 
-fn answer(document: Option<&Bytes>) -> Response {
-    let Some(document) = document else {
-        return ApiError::not_found("Not configured").into_response();
-    };
-    let headers = [
-        (CONTENT_TYPE, JSON),
-        (
-            CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=3600"),
-        ),
-    ];
-    (headers, document.clone()).into_response()
+fn answer(document: Option<&Document>, headers: &HeaderMap) -> Response {
+    match document {
+        Some(document) => document.answer(headers, Freshness::Hour),
+        None => ApiError::not_found("Not configured").into_response(),
+    }
 }
 
-fn bytes(document: &Value) -> Bytes {
-    document.to_string().into()
+fn written(document: &Value) -> Document {
+    Document::new(document.to_string())
 }
 
 /// Clients put paths behind it.

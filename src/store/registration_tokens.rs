@@ -108,10 +108,6 @@ pub async fn list(
 
 /// What is changed of a token: in each the outer `None` leaves it as it is.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::option_option,
-    reason = "not said, and said to be none, differ"
-)]
 pub struct Change {
     /// How many accounts it is good for; `None`: any number.
     pub uses_allowed: Option<Option<i64>>,

@@ -6,16 +6,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::{
-    extract::State,
-    response::{IntoResponse as _, Response},
-};
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use axum::{extract::State, response::Response};
 use ruma::{RoomVersionId, api::client::discovery::get_capabilities};
 use serde_json::{Map, Value, json};
 
-use crate::http::{ApiError, Ruma, error::JSON};
+use crate::http::{
+    ApiError, Ruma,
+    document::{Document, Freshness},
+};
 
 /// What the server allows, by its policy.
 #[derive(Clone, Debug)]
@@ -64,7 +62,7 @@ impl Default for CapabilitySettings {
 
 /// The answer, written once for each configuration: every user gets the same.
 #[derive(Clone, Debug)]
-pub struct Capabilities(Arc<ArcSwap<Bytes>>);
+pub struct Capabilities(Arc<ArcSwap<Document>>);
 
 impl Capabilities {
     /// Takes new settings.
@@ -79,7 +77,7 @@ impl From<&CapabilitySettings> for Capabilities {
     }
 }
 
-fn document(settings: &CapabilitySettings) -> Bytes {
+fn document(settings: &CapabilitySettings) -> Document {
     let enabled = |enabled: bool| json!({ "enabled": enabled });
     let versions = settings.room_versions.iter();
     let available: Map<String, Value> = versions
@@ -102,7 +100,7 @@ fn document(settings: &CapabilitySettings) -> Bytes {
         capabilities["org.matrix.msc4140.delayed_events"] =
             json!({ "max_delay_ms": max_delay, "max_scheduled": max_scheduled });
     }
-    json!({ "capabilities": capabilities }).to_string().into()
+    Document::new(json!({ "capabilities": capabilities }).to_string())
 }
 
 /// Which profile fields may be set. It includes the display name and the avatar, and goes before
@@ -127,8 +125,8 @@ fn profile_fields(settings: &CapabilitySettings) -> Value {
 /// `GET /_matrix/client/v3/capabilities`.
 pub(super) async fn get_capabilities(
     State(capabilities): State<Capabilities>,
-    _: Ruma<get_capabilities::v3::Request>,
+    request: Ruma<get_capabilities::v3::Request>,
 ) -> Result<Response, ApiError> {
-    let document = Bytes::clone(&capabilities.0.load());
-    Ok(([(CONTENT_TYPE, JSON)], document).into_response())
+    let document = capabilities.0.load();
+    Ok(document.answer(&request.client.conditions(), Freshness::Always))
 }

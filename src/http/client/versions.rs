@@ -2,15 +2,14 @@
 //!
 //! Specification v1.19, client-server API, "API versions".
 
-use axum::{
-    Router,
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
-use http::header::CONTENT_TYPE;
+use axum::{Router, routing::get};
+use http::HeaderMap;
 use serde_json::json;
 
-use crate::http::{AppState, error::JSON};
+use crate::http::{
+    AppState,
+    document::{Document, Freshness},
+};
 
 /// The versions whose mandatory endpoints are there.
 ///
@@ -36,9 +35,9 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .map(|feature| ((*feature).to_owned(), true.into()));
     let features: serde_json::Map<_, _> = features.collect();
     let document = json!({ "versions": VERSIONS, "unstable_features": features });
-    let document = bytes::Bytes::from(document.to_string());
+    let document = Document::new(document.to_string());
     // The same for everybody: a token is not looked at, so that a client with an old one can still
     // find out how to log in.
-    let versions = async move || -> Response { ([(CONTENT_TYPE, JSON)], document).into_response() };
+    let versions = async move |headers: HeaderMap| document.answer(&headers, Freshness::Minutes);
     Router::new().route("/_matrix/client/versions", get(versions))
 }

@@ -85,7 +85,7 @@ struct Device {
 /// Everybody of whom something is known.
 #[derive(Debug, Default)]
 pub(super) struct People {
-    people: HashMap<UserNid, Person>,
+    known: HashMap<UserNid, Person>,
     /// Who changed when, oldest first.
     changes: BTreeMap<i64, UserNid>,
     /// The time of the newest change.
@@ -189,7 +189,7 @@ impl People {
 
     /// A sync of a device has ended.
     pub(super) fn end_sync(&mut self, user: UserNid, device: DeviceNid, now: i64) {
-        let known = self.people.get_mut(&user);
+        let known = self.known.get_mut(&user);
         if let Some(known) = known.and_then(|person| person.devices.get_mut(&device)) {
             known.syncs = known.syncs.saturating_sub(1);
             known.seen_ms = now;
@@ -235,7 +235,7 @@ impl People {
 
     /// Somebody who is here does something.
     pub(super) fn act(&mut self, user: UserNid, device: DeviceNid, now: i64) {
-        let Some(person) = self.people.get_mut(&user) else {
+        let Some(person) = self.known.get_mut(&user) else {
             return;
         };
         if !person.devices.contains_key(&device) {
@@ -280,13 +280,13 @@ impl People {
     /// Lets time pass: who is gone or idle is so from now on, and who was told long ago is told
     /// again.
     pub(super) fn pass(&mut self, now: i64) {
-        let users: Vec<UserNid> = self.people.keys().copied().collect();
+        let users: Vec<UserNid> = self.known.keys().copied().collect();
         for user in users {
-            if let Some(person) = self.people.get_mut(&user) {
+            if let Some(person) = self.known.get_mut(&user) {
                 person.forget_gone(now);
             }
             self.look_at(user, now, true);
-            if let Some(person) = self.people.get_mut(&user)
+            if let Some(person) = self.known.get_mut(&user)
                 && !person.devices.is_empty()
                 && person.told_ms + TELL_AGAIN <= now
             {
@@ -295,7 +295,7 @@ impl People {
             }
         }
         let mut forgotten = Vec::new();
-        self.people.retain(|_, person| {
+        self.known.retain(|_, person| {
             let is_kept = !person.devices.is_empty()
                 || !person.elsewhere.is_empty()
                 || person.changed_at + REMEMBERED_FOR > now;
@@ -318,7 +318,7 @@ impl People {
 
     /// What this process tells the others of somebody.
     pub(super) fn news_of(&mut self, user: UserNid, now: i64) -> Option<News> {
-        let person = self.people.get_mut(&user)?;
+        let person = self.known.get_mut(&user)?;
         person.told_ms = now;
         Some(News {
             user,
@@ -338,7 +338,7 @@ impl People {
 
     /// Who is there, or was a while ago, in no order.
     pub(super) fn present(&self) -> impl Iterator<Item = (UserNid, &UserId)> {
-        let present = self.people.iter();
+        let present = self.known.iter();
         let present = present.filter(|(_, person)| person.shown != PresenceState::Offline);
         present.map(|(user, person)| (*user, &*person.user_id))
     }
@@ -350,12 +350,12 @@ impl People {
 
     /// The user id of somebody of whom something is known.
     pub(super) fn user_id(&self, user: UserNid) -> Option<&UserId> {
-        self.people.get(&user).map(|person| &*person.user_id)
+        self.known.get(&user).map(|person| &*person.user_id)
     }
 
     /// What others see of somebody. `None`: nothing is known.
     pub(super) fn shown(&self, user: UserNid, now: i64) -> Option<Shown> {
-        let person = self.people.get(&user)?;
+        let person = self.known.get(&user)?;
         let state = person.state(now);
         Some(Shown {
             user_id: person.user_id.clone(),
@@ -367,10 +367,10 @@ impl People {
     }
 
     fn person(&mut self, user: UserNid, user_id: &UserId) -> Option<&mut Person> {
-        if !self.people.contains_key(&user) && self.people.len() >= MAX_PEOPLE {
+        if !self.known.contains_key(&user) && self.known.len() >= MAX_PEOPLE {
             return None;
         }
-        let person = self.people.entry(user);
+        let person = self.known.entry(user);
         Some(person.or_insert_with(|| Person::new(user_id)))
     }
 
@@ -390,7 +390,7 @@ impl People {
 
     /// Notes it if others see somebody differently from before.
     fn look_at(&mut self, user: UserNid, now: i64, is_here: bool) {
-        let Some(person) = self.people.get_mut(&user) else {
+        let Some(person) = self.known.get_mut(&user) else {
             return;
         };
         let state = person.state(now);
@@ -409,7 +409,7 @@ impl People {
     fn change(&mut self, user: UserNid, now: i64, is_here: bool) {
         let at = now.max(self.newest + 1);
         self.newest = at;
-        if let Some(person) = self.people.get_mut(&user) {
+        if let Some(person) = self.known.get_mut(&user) {
             self.changes.remove(&person.changed_at);
             person.changed_at = at;
             self.changes.insert(at, user);
