@@ -247,6 +247,17 @@ pub(super) async fn delete_these(
                 AND s.owner_nid = $1
                 AND (s.target = d.device_id
                     OR (s.signer_nid = $1 AND s.key_id = 'ed25519:' || d.device_id))
+        ), settings AS (
+            -- how the device notifies, which other clients set too (MSC3890)
+            DELETE FROM account_data a
+            USING devices d
+            WHERE d.device_nid = ANY($2)
+                AND a.user_nid = $1
+                AND a.room_nid = 0
+                AND a.event_type IN (
+                    'm.local_notification_settings.' || d.device_id,
+                    'org.matrix.msc3890.local_notification_settings.' || d.device_id
+                )
         )
         DELETE FROM devices
         WHERE user_nid = $1

@@ -3,6 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{PASSWORD, open, password_auth};
+use crate::harness::{
+    client::encode,
+    server::{self, TestServer},
+};
 
 #[tokio::test]
 async fn devices_are_listed_renamed_and_seen() {
@@ -129,4 +133,27 @@ async fn profiles_have_fields() {
             .status,
         404
     );
+}
+
+#[tokio::test]
+async fn the_notification_settings_of_a_device_go_with_it() {
+    let server = TestServer::new().await;
+    let first = server.register("camille").await;
+    let mut second = server.client();
+    second.login("camille", server::PASSWORD).await.expect_ok();
+    let path = |prefix: &str, device: &str| {
+        let user = encode(&first.user_id);
+        format!("user/{user}/account_data/{prefix}.local_notification_settings.{device}")
+    };
+    let settings = json!({ "is_silenced": true });
+    let paths = ["m", "org.matrix.msc3890"].map(|prefix| path(prefix, &second.device_id));
+    let kept = path("m", &first.device_id);
+    for path in paths.iter().chain([&kept]) {
+        first.put(path, &settings).await.expect_ok();
+    }
+    second.post("logout", &json!({})).await.expect_ok();
+    for path in &paths {
+        first.get(path).await.expect_error(404, "M_NOT_FOUND");
+    }
+    assert_eq!(first.get(&kept).await.expect_ok(), settings);
 }
