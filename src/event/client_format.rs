@@ -49,6 +49,8 @@ pub struct Personal<'a> {
     pub transaction_id: Option<&'a str>,
     /// Adds what named the event before it was sent, for one that was sent later (MSC4140).
     pub delay_id: Option<&'a str>,
+    /// Adds the bundled aggregations, the object under `m.relations` as JSON, to a text without.
+    pub relations: Option<&'a str>,
     /// Sets the reader's membership at the event.
     pub membership: Option<&'a MembershipState>,
 }
@@ -119,7 +121,7 @@ pub fn personalize(json: &str, personal: &Personal<'_>) -> String {
         return json.to_owned();
     };
     let (object, own_membership) = split_membership(object);
-    let mut out = String::with_capacity(json.len() + 160);
+    let mut out = String::with_capacity(json.len() + 160 + personal.relations.map_or(0, str::len));
     out.push('{');
     if let Some(room_id) = personal.room_id {
         push_field(&mut out, "room_id", room_id.as_str());
@@ -129,6 +131,11 @@ pub fn personalize(json: &str, personal: &Personal<'_>) -> String {
         push_comma(&mut out);
         // Writing to a string cannot fail.
         let _ = write!(out, "\"age\":{age}");
+    }
+    if let Some(relations) = personal.relations {
+        push_comma(&mut out);
+        out.push_str("\"m.relations\":");
+        out.push_str(relations);
     }
     let membership = personal.membership.map(MembershipState::as_str);
     let strings = [

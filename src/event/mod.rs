@@ -17,6 +17,7 @@ mod parsed;
 mod pdu;
 mod power_levels;
 pub mod redact;
+pub mod relation;
 mod room;
 mod signing;
 #[cfg(test)]

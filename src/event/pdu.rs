@@ -16,6 +16,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::relation::RelatesTo;
+
 /// Why a text is not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum PduError {
@@ -43,6 +45,7 @@ pub struct Pdu {
     /// version.
     redacts: [Option<OwnedEventId>; 2],
     membership: Option<MembershipState>,
+    relates_to: Option<Box<RelatesTo>>,
     /// Where the content stands in `json`.
     content: Range<usize>,
     json: Box<str>,
@@ -103,6 +106,7 @@ impl Pdu {
         let redacts = fields.redacts.and_then(|id| string_field_as_id(id.get()));
         let content_redacts = redacts_in_content(&fields.event_type, content);
         let membership = membership_in(&fields.event_type, content);
+        let relates_to = RelatesTo::in_content(content);
         Ok(Self {
             event_id,
             room_id,
@@ -115,6 +119,7 @@ impl Pdu {
             auth_events: fields.auth_events.into_iter().map(|id| id.0).collect(),
             redacts: [redacts, content_redacts],
             membership,
+            relates_to,
             content: range,
             has_room_id: fields.room_id.is_some(),
             json,
@@ -126,6 +131,7 @@ impl Pdu {
         let content = built.json.get(built.content.clone()).unwrap_or("{}");
         let content_redacts = redacts_in_content(&built.event_type, content);
         let membership = membership_in(&built.event_type, content);
+        let relates_to = RelatesTo::in_content(content);
         Self {
             event_id: built.event_id,
             room_id: built.room_id,
@@ -138,6 +144,7 @@ impl Pdu {
             auth_events: built.auth_events.into(),
             redacts: [built.redacts, content_redacts],
             membership,
+            relates_to,
             content: built.content,
             json: built.json.into_boxed_str(),
             has_room_id: built.has_room_id,
@@ -254,6 +261,11 @@ impl Pdu {
     /// The membership that an `m.room.member` event sets; `None` for other events.
     pub fn membership(&self) -> Option<&MembershipState> {
         self.membership.as_ref()
+    }
+
+    /// What the event says that it relates to; nothing for most.
+    pub fn relates_to(&self) -> Option<&RelatesTo> {
+        self.relates_to.as_deref()
     }
 
     /// The whole event as canonical JSON, with hashes and signatures.

@@ -100,6 +100,12 @@ pub enum Error {
     /// The account of the sender is closed, locked or suspended.
     #[error("the account is held back")]
     HeldBack,
+    /// The user has reacted in the same way already.
+    #[error("you have annotated this event in the same way already")]
+    DuplicateAnnotation,
+    /// A thread begins with an event that relates to nothing.
+    #[error("a thread cannot begin with an event that relates to another one")]
+    NestedThread,
     /// The room changes faster than this event could be built.
     #[error("the room is too busy")]
     Busy,

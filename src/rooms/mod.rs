@@ -24,6 +24,7 @@ mod persist;
 mod push_rules;
 mod read;
 mod receipts;
+mod relate;
 mod reports;
 mod retention;
 mod send;
@@ -54,8 +55,8 @@ pub use self::{
     outline::{Onlooker, Outline},
     push_rules::default_push_rules,
     read::{
-        Context, MembersQuery, MessagesQuery, NoToken, Page, StateFormat, Token, Viewer, filter,
-        token_after,
+        Bundles, Context, MembersQuery, MessagesQuery, NoToken, Page, RelationsPage,
+        RelationsQuery, StateFormat, ThreadsPage, ThreadsQuery, Token, Viewer, filter, token_after,
     },
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},

@@ -20,7 +20,7 @@ use crate::{
     store::{
         Membership, RoomNid, RoomPosition, UserNid,
         invitations::NewInvitation,
-        journal::{Redaction, RoomSummary},
+        journal::{Redaction, RelationWrite, RoomSummary},
         live::{
             EVERYBODY, MemberChange, RoomHead, SenderTransaction, TimelineEvent, counts_as_unread,
         },
@@ -34,6 +34,7 @@ const MAX_MENTIONS: usize = 50;
 pub(super) struct Built {
     pub(super) events: Vec<Arc<TimelineEvent>>,
     pub(super) redactions: Vec<Redaction>,
+    pub(super) relations: Vec<RelationWrite>,
     pub(super) invitations: Vec<Arc<NewInvitation>>,
     pub(super) head: Arc<RoomHead>,
 }
@@ -67,6 +68,7 @@ impl Rooms {
         let mut notify_count = head.notify_count();
         let mut events = Vec::with_capacity(planned.len());
         let mut redactions = Vec::new();
+        let mut relations = Vec::new();
         let mut invitations = Vec::new();
         for plan in planned {
             self.ask_policy(room_nid, &room, &plan).await?;
@@ -84,6 +86,7 @@ impl Rooms {
                 .await?;
             notify_count = event.notify_count;
             let event = Arc::new(event);
+            relations.extend(self.relation(&event).await?);
             if let Some(target) = plan.redacts {
                 let left = redact::redact(&target.pdu, &room.rules().redaction)
                     .map_err(|error| Error::Invalid(error.to_string()))?;
@@ -98,6 +101,7 @@ impl Rooms {
         Ok(Built {
             events,
             redactions,
+            relations,
             invitations,
             head: Arc::new(RoomHead::new(room, notify_count)),
         })

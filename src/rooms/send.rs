@@ -317,6 +317,11 @@ impl Rooms {
                 let used = self.used_transaction(transaction).await?;
                 used.ok_or(Error::Store(error))?
             }
+            // The reaction that is there may be the one of this transaction id.
+            (Err(Error::DuplicateAnnotation), Some(transaction)) => {
+                let used = self.used_transaction(transaction).await?;
+                used.ok_or(Error::DuplicateAnnotation)?
+            }
             (Err(error), _) => return Err(hide_unknown_room(error)),
         };
         if let Some(key) = key {

@@ -12,6 +12,7 @@ use crate::{
         invitations::NewInvitation,
         journal::{Pending, RoomWrite, TransactionWrite, Write},
         live::{RoomHead, RoomWriter, TimelineEvent},
+        relations::UNIQUE_ANNOTATION,
         transactions,
     },
 };
@@ -113,6 +114,9 @@ impl Rooms {
                 }
                 Err(error) => {
                     room.discard(generation);
+                    if error.unique() == Some(UNIQUE_ANNOTATION) {
+                        return Err(Error::DuplicateAnnotation);
+                    }
                     return Err(error.into());
                 }
             }
@@ -146,6 +150,7 @@ impl Rooms {
                 summary: changed_summary(&head, &built),
                 events: built.events.clone(),
                 redactions: built.redactions,
+                relations: built.relations,
                 head: Arc::clone(&built.head),
                 transaction: self.transaction_write(transaction, &built.events),
                 invitations: built.invitations,

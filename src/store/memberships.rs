@@ -62,7 +62,7 @@ pub(super) async fn load_user(
     Ok((position, UserRooms::new(rooms, labels)))
 }
 
-/// How a user has sorted their rooms.
+/// How a user has sorted their rooms, and whom they ignore.
 async fn load_labels(conn: &mut PgConnection, user: UserNid) -> Result<Labels, StoreError> {
     let rows = sqlx::query!(
         r#"
@@ -71,7 +71,7 @@ async fn load_labels(conn: &mut PgConnection, user: UserNid) -> Result<Labels, S
             content
         FROM account_data
         WHERE user_nid = $1
-            AND event_type IN ('m.direct', 'm.tag')
+            AND event_type IN ('m.direct', 'm.tag', 'm.ignored_user_list')
         "#,
         user as UserNid,
     )

@@ -48,6 +48,7 @@ mod numbers;
 pub mod profiles;
 pub mod receipts;
 pub mod registration_tokens;
+pub mod relations;
 pub mod reports;
 pub mod retention;
 pub mod rooms;

@@ -181,7 +181,18 @@ pub async fn purge(
                 AND e.position <= d.upto
                 AND e.slot_nid IS NULL
                 AND e.position <> ALL (d.extremities)
-            RETURNING e.room_nid
+            RETURNING e.room_nid, e.position
+        ), unrelated AS (
+            DELETE FROM relations r
+            USING deleted x
+            WHERE r.room_nid = x.room_nid
+                AND r.position = x.position
+        ), ended AS (
+            -- The root is older than the events of its thread.
+            DELETE FROM threads t
+            USING deleted x
+            WHERE t.room_nid = x.room_nid
+                AND t.root = x.position
         ), unmarked AS (
             DELETE FROM highlights h
             USING due d

@@ -205,8 +205,13 @@ impl Sync {
             .await?;
         missed.add_receipts_of_new_rooms(self, user).await?;
         // Somebody's private receipt wakes everybody, and is news for nobody else.
+        let ignored = Arc::clone(missed.rooms.ignored());
+        let is_news = |event: &Arc<TimelineEvent>| {
+            event.slot.is_some() || event.sender == user || !ignored.contains(event.pdu.sender())
+        };
         missed.joined.retain(|news| {
-            let has_events = news.events.as_ref().is_none_or(|events| !events.is_empty());
+            let events = news.events.as_ref();
+            let has_events = events.is_none_or(|events| events.iter().any(is_news));
             has_events || !news.receipts.is_empty() || request.full_state
         });
         for entry in &seen.own {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::Pdu,
-    rooms::{Actor, Viewer},
+    rooms::{Actor, Bundles, Viewer},
     store::{
         DeviceNid, RoomNid, RoomPosition,
         events::{self, Direction, Range},
@@ -50,6 +50,8 @@ pub(super) struct Section {
     pub(super) before: RoomPosition,
     /// What the reader may see, and was, along the timeline, once that was looked up.
     pub(super) viewer: Option<Viewer>,
+    /// What relates to the events of the timeline, where that is told.
+    pub(super) bundles: Arc<Bundles>,
     /// The state before the timeline, or after it: what the client does not know of it.
     pub(super) state: Vec<Arc<Pdu>>,
 }
@@ -144,7 +146,7 @@ impl Sync {
         for section in sections.iter_mut().filter(|section| section.only_end) {
             section.limited = false;
         }
-        Ok(())
+        self.add_bundles(actor, sections).await
     }
 
     /// The newest events of a room, if memory has as many as are wanted, or all that there are.
@@ -160,6 +162,26 @@ impl Sync {
         }
         recent.retain(|event| event.position >= section.first());
         Some(recent)
+    }
+
+    /// What relates to the events of the timelines that are not all of what happened: where they
+    /// are, clients aggregate for themselves (client-server API v1.19, "Aggregations of child
+    /// events").
+    async fn add_bundles(&self, actor: &Actor, sections: &mut [Section]) -> Result<(), Error> {
+        let shown: Vec<_> = sections
+            .iter()
+            .filter(|section| section.limited)
+            .filter_map(|section| Some((section.viewer.as_ref()?, section.timeline.as_slice())))
+            .collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let bundles = self.0.rooms.bundle_all(actor, &shown).await?;
+        let bundles = Arc::new(bundles);
+        for section in sections.iter_mut().filter(|section| section.limited) {
+            section.bundles = Arc::clone(&bundles);
+        }
+        Ok(())
     }
 
     /// Leaves out what the history visibility hides from the reader.
@@ -200,6 +222,23 @@ impl Sync {
     }
 }
 
+/// Leaves out the rooms in which nobody said anything but those whom the reader ignores.
+pub(super) fn leave_out_the_unheard(news: &mut Vec<JoinedNews>, sections: &mut Vec<Section>) {
+    let is_news = |news: &JoinedNews, section: &Section| {
+        section.from.is_none()
+            || section.limited
+            || !section.timeline.is_empty()
+            || !section.state.is_empty()
+            || !news.receipts.is_empty()
+    };
+    let both = std::mem::take(news).into_iter().zip(sections.drain(..));
+    let (kept, their_sections): (Vec<_>, Vec<_>) = both
+        .filter(|(news, section)| is_news(news, section))
+        .unzip();
+    *news = kept;
+    *sections = their_sections;
+}
+
 /// Whether an event is the end of the reader's own membership, with which the section ends.
 fn is_own_end(event: &TimelineEvent, to: RoomPosition, reader: &UserId) -> bool {
     event.position == to
@@ -231,6 +270,7 @@ impl Section {
             limited: false,
             before: to,
             viewer: None,
+            bundles: Arc::default(),
             state: Vec::new(),
         }
     }
@@ -271,6 +311,7 @@ impl Section {
             self.only_end = true;
             self.timeline.retain(|event| event.position == to);
         }
+        self.timeline.retain(|event| !viewer.ignores(event));
         self.viewer = Some(viewer);
     }
 
@@ -316,7 +357,7 @@ impl Section {
     /// says otherwise.
     pub(super) fn event_text(&self, event: &TimelineEvent, device: Option<DeviceNid>) -> String {
         match &self.viewer {
-            Some(viewer) => viewer.show(event, None, device),
+            Some(viewer) => viewer.show_with(event, None, device, self.bundles.of(event)),
             None => event.for_reader(None, Some(&MembershipState::Join), device),
         }
     }

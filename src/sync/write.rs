@@ -11,7 +11,7 @@ use super::{
     Answer, Error, Request, Sync, ToldKey,
     answer::{Json, plain_event},
     missed::{JoinedNews, Missed},
-    section::Section,
+    section::{Section, leave_out_the_unheard},
     state::is_whole,
     token::SyncToken,
 };
@@ -59,9 +59,17 @@ impl Sync {
         missed.joined.retain(|news| wanted(&news.head));
         missed.left.retain(|news| wanted(&news.head));
         missed.invited.retain(wanted);
+        let ignored = Arc::clone(missed.rooms.ignored());
+        missed.invited.retain(|head| {
+            let own = head.room().member(&request.actor.user_id);
+            !own.is_some_and(|own| ignored.contains(own.pdu.sender()))
+        });
         missed.knocked.retain(wanted);
         let typing = self.typing(request, &missed);
-        let joined = self.joined_sections(request, &missed.joined).await?;
+        let mut joined = self.joined_sections(request, &missed.joined).await?;
+        if !ignored.is_empty() && !request.full_state {
+            leave_out_the_unheard(&mut missed.joined, &mut joined);
+        }
         let left = self.left_sections(request, &missed.left).await?;
         let ids = self.ids_of_quiet_rooms(&missed, &typing).await?;
         let devices = self.device_parts(request, missed.now).await?;

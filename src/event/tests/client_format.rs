@@ -146,6 +146,7 @@ fn splices_give_the_same_as_writing_anew() {
                             room_id: Some(pdu.room_id()),
                             transaction_id,
                             membership,
+                            relations: None,
                             age: None,
                             delay_id: None,
                         };

@@ -99,7 +99,7 @@ async fn event(
 
 /// What is read of the history of public rooms is counted by events, as many as are asked for: a
 /// person reads a few pages, a program all of it (tchap.md, R-03).
-async fn limit_history(
+pub(super) async fn limit_history(
     state: &AppState,
     sender: &Requester,
     room_id: &RoomId,

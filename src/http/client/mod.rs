@@ -22,6 +22,7 @@ mod push_rule;
 mod raw;
 mod receipt;
 mod register;
+mod relations;
 mod reporting;
 mod room;
 mod session;
@@ -31,6 +32,7 @@ mod state;
 mod sync;
 mod tag;
 mod third_party;
+mod threads;
 mod to_device;
 mod typing;
 mod user_directory;
@@ -67,6 +69,8 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(space::routes())
         .merge(user_directory::routes())
         .merge(message::routes())
+        .merge(relations::routes())
+        .merge(threads::routes())
         .merge(state::routes())
         .merge(receipt::routes())
         .merge(typing::routes())

@@ -65,6 +65,12 @@ impl From<Error> for ApiError {
             ),
             Error::DelayedDone => Self::new(StatusCode::CONFLICT, ErrorCode::Unknown, message),
             Error::HeldBack => Self::new(StatusCode::FORBIDDEN, ErrorCode::UserSuspended, message),
+            Error::DuplicateAnnotation => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::DuplicateAnnotation,
+                message,
+            ),
+            Error::NestedThread => Self::bad_request(message),
             Error::Busy => Self::unavailable(),
             Error::Store(error) => error.into(),
         }

@@ -248,6 +248,7 @@ impl Rooms {
                 summary: Some(Box::new(persist::summary(built.head.room()))),
                 events: built.events,
                 redactions: built.redactions,
+                relations: built.relations,
                 head: built.head,
                 transaction: None,
                 invitations: built.invitations,

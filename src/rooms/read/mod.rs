@@ -3,9 +3,11 @@
 //! Every path opens the room with [`Rooms::open`], which gives a [`Viewer`], and shows nothing that
 //! the viewer may not see. Events come out as texts that are ready for the reader.
 
+mod bundle;
 pub mod filter;
 mod members;
 mod position;
+mod relations;
 mod state;
 mod timeline;
 mod visibility;
@@ -15,8 +17,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, room::JoinRule};
 
+use self::timeline::texts;
 pub use self::{
+    bundle::Bundles,
     members::MembersQuery,
+    relations::{RelationsPage, RelationsQuery, ThreadsPage, ThreadsQuery},
     state::StateFormat,
     timeline::{Context, MessagesQuery, Page},
 };
@@ -31,7 +36,7 @@ pub(super) use self::{
 };
 use super::{Actor, Error, Rooms};
 use crate::store::{
-    RoomPosition, StoreError, events,
+    RoomNid, RoomPosition, StoreError, events,
     live::{LiveRoom, TimelineEvent},
 };
 
@@ -50,7 +55,10 @@ impl Rooms {
         let (room, mut viewer) = opened.ok_or(Error::UnknownEvent)?;
         let event = self.visible_event(&room, &mut viewer, event_id).await?;
         let event = event.ok_or(Error::UnknownEvent)?;
-        Ok(viewer.show(&event, Some(room_id), reader.device))
+        let events = [event];
+        let bundles = self.bundle(reader, &viewer, &events).await?;
+        let texts = texts(&events, &viewer, &bundles, reader, room_id);
+        texts.into_iter().next().ok_or(Error::UnknownEvent)
     }
 
     /// The ids of the rooms in which a user is joined (`GET /joined_rooms`).
@@ -87,15 +95,19 @@ impl Rooms {
     pub async fn viewer(&self, room: &LiveRoom, reader: &Actor) -> Result<Viewer, Error> {
         let store = &self.0.store;
         let newest = RoomPosition(i64::MAX);
-        if !room.head().room().is_joined(&reader.user_id) {
-            store.load_user(reader.user).await?;
-            let rooms = store.live().rooms_of(reader.user);
-            let of_user = rooms.and_then(|(_, rooms)| rooms.get(room.nid()).cloned());
-            if of_user.is_some_and(|of_user| of_user.forgotten) {
-                return Ok(Viewer::load_stranger(store, room, newest).await?);
-            }
-        }
-        Ok(Viewer::load(store, room, &reader.user_id, newest).await?)
+        store.load_user(reader.user).await?;
+        let rooms = store.live().rooms_of(reader.user);
+        let (_, rooms) = rooms.unwrap_or_default();
+        let ignored = Arc::clone(rooms.ignored());
+        let of_user = rooms.get(room.nid());
+        let viewer = if of_user.is_some_and(|of_user| of_user.forgotten)
+            && !room.head().room().is_joined(&reader.user_id)
+        {
+            Viewer::load_stranger(store, room, newest).await?
+        } else {
+            Viewer::load(store, room, &reader.user_id, newest).await?
+        };
+        Ok(viewer.ignoring(ignored))
     }
 
     /// An event of a room, if the reader may see it. Afterwards the viewer knows of its position.
@@ -110,7 +122,7 @@ impl Rooms {
             return Ok(None);
         };
         viewer.reach(&self.0.store, event.position).await?;
-        Ok(viewer.may_see(event.position).then_some(event))
+        Ok(viewer.shows(&event).then_some(event))
     }
 
     /// Events of a room by their ids, from memory where they are recent. Whether anybody may see
@@ -120,7 +132,16 @@ impl Rooms {
         room: &LiveRoom,
         event_ids: &[&EventId],
     ) -> Result<HashMap<OwnedEventId, Arc<TimelineEvent>>, StoreError> {
-        let recent = self.0.store.live().recent_events(room.nid());
+        self.find_events_of(room.nid(), event_ids).await
+    }
+
+    /// The same for a room that need not be in memory.
+    pub(super) async fn find_events_of(
+        &self,
+        room: RoomNid,
+        event_ids: &[&EventId],
+    ) -> Result<HashMap<OwnedEventId, Arc<TimelineEvent>>, StoreError> {
+        let recent = self.0.store.live().recent_events(room);
         let mut found = HashMap::with_capacity(event_ids.len());
         let mut missing = Vec::new();
         for event_id in event_ids {
@@ -133,7 +154,7 @@ impl Rooms {
                 }
                 // The database keeps no NUL.
                 None if event_id.as_str().contains('\0') => (),
-                None => missing.push((room.nid(), (*event_id).to_owned())),
+                None => missing.push((room, (*event_id).to_owned())),
             }
         }
         if !missing.is_empty() {

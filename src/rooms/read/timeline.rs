@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, RoomId, UserId, api::client::filter::RoomEventFilter};
 
-use super::{Viewer, filter, token_after, walk::Walk};
+use super::{Bundles, Viewer, filter, token_after, walk::Walk};
 use crate::{
     rooms::{Actor, Error, Rooms},
     store::{
@@ -126,7 +126,8 @@ impl Rooms {
                 None => Vec::new(),
             };
         }
-        page.chunk = texts(&events, &viewer, reader, room_id);
+        let bundles = self.bundle(reader, &viewer, &events).await?;
+        page.chunk = texts(&events, &viewer, &bundles, reader, room_id);
         Ok(page)
     }
 
@@ -171,12 +172,15 @@ impl Rooms {
         let shown = [before.as_slice(), &[Arc::clone(&event)], after.as_slice()].concat();
         let senders = senders(&shown);
         let only_members = filter::is_lazy(filter).then_some(&senders);
+        let bundles = self.bundle(reader, &viewer, &shown).await?;
+        let text = |events: &[_]| texts(events, &viewer, &bundles, reader, room_id);
+        let event = text(&[event]);
         Ok(Context {
             start: token_after(back.cursor),
             end: token_after(forth.cursor),
-            event: viewer.show(&event, Some(room_id), reader.device),
-            before: texts(&before, &viewer, reader, room_id),
-            after: texts(&after, &viewer, reader, room_id),
+            event: event.into_iter().next().unwrap_or_default(),
+            before: text(&before),
+            after: text(&after),
             state: self.state_texts_at(&viewer, newest, only_members).await?,
         })
     }
@@ -221,7 +225,7 @@ impl Rooms {
         let mut left = MAX_SCANNED;
         while events.len() < limit && left > 0 {
             let missing = i64::try_from(limit - events.len()).unwrap_or(MAX_SCANNED);
-            let count = if filter::is_selective(wanted) {
+            let count = if filter::is_selective(wanted) || !viewer.ignored().is_empty() {
                 missing.max(FILTERED_PAGE)
             } else {
                 missing
@@ -249,7 +253,7 @@ impl Rooms {
                 Direction::Forward => last,
             };
             for event in found {
-                if !filter::allows(wanted, &event.pdu) {
+                if viewer.ignores(&event) || !filter::allows(wanted, &event.pdu) {
                     continue;
                 }
                 let position = event.position;
@@ -287,12 +291,16 @@ fn senders(events: &[Arc<TimelineEvent>]) -> BTreeSet<&UserId> {
     events.iter().map(|event| event.pdu.sender()).collect()
 }
 
-fn texts(
+/// Events of a room as JSON, with the room's id and what relates to them.
+pub(super) fn texts(
     events: &[Arc<TimelineEvent>],
     viewer: &Viewer,
+    bundles: &Bundles,
     reader: &Actor,
     room_id: &RoomId,
 ) -> Vec<String> {
-    let text = |event: &Arc<TimelineEvent>| viewer.show(event, Some(room_id), reader.device);
+    let text = |event: &Arc<TimelineEvent>| {
+        viewer.show_with(event, Some(room_id), reader.device, bundles.of(event))
+    };
     events.iter().map(text).collect()
 }

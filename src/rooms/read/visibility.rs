@@ -30,7 +30,7 @@ use crate::{
     store::{
         DeviceNid, RoomNid, RoomPosition, SlotNid, Store, StoreError, UserNid,
         events::{Direction, Range},
-        live::{LiveRoom, RoomHead, TimelineEvent},
+        live::{Ignored, LiveRoom, RoomHead, TimelineEvent},
         state::{self, StateRow},
     },
 };
@@ -42,6 +42,8 @@ pub struct Viewer {
     head: Arc<RoomHead>,
     /// `None` for somebody who has nothing to do with the room, or has forgotten it.
     reader: Option<OwnedUserId>,
+    /// Whose messages the reader does not want to see.
+    ignored: Arc<Ignored>,
     line: Line,
     /// The parts of the line that the reader may see, in order, from `known_from` on.
     visible: Vec<(i64, i64)>,
@@ -189,6 +191,44 @@ impl Viewer {
         Ok(viewer)
     }
 
+    /// The same for somebody who ignores others.
+    #[must_use]
+    pub fn ignoring(self, mut ignored: Arc<Ignored>) -> Self {
+        // Nobody ignores themselves.
+        if let Some(reader) = &self.reader
+            && ignored.contains(reader)
+        {
+            Arc::make_mut(&mut ignored).remove(reader);
+        }
+        Self { ignored, ..self }
+    }
+
+    /// Whom the reader ignores.
+    pub fn ignored(&self) -> &Ignored {
+        &self.ignored
+    }
+
+    /// Whether the reader ignores whoever sent an event. State is never ignored (client-server API
+    /// v1.19, "Ignoring Users").
+    pub fn ignores(&self, event: &TimelineEvent) -> bool {
+        event.slot.is_none() && self.ignored.contains(event.pdu.sender())
+    }
+
+    /// Whether the reader is shown an event: it may be seen, and is not of somebody ignored.
+    pub fn shows(&self, event: &TimelineEvent) -> bool {
+        self.may_see(event.position) && !self.ignores(event)
+    }
+
+    /// The parts of the room that may be seen, as far as they are known, each from its first to its
+    /// last position.
+    pub(super) fn visible_parts(&self) -> impl Iterator<Item = (i64, i64)> {
+        let newest = self.head.position().0;
+        let parts = self.visible.iter();
+        parts
+            .map(move |(first, last)| (*first, (*last).min(newest)))
+            .filter(|(first, last)| first <= last)
+    }
+
     /// What the head says.
     fn of_head(store: &Store, room: &LiveRoom, reader: Option<&UserId>) -> Self {
         let head = room.head();
@@ -215,6 +255,7 @@ impl Viewer {
             room: room.nid(),
             visible: line.visible(known_from),
             reader: reader.map(ToOwned::to_owned),
+            ignored: Arc::default(),
             head,
             line,
             known_from,
@@ -340,16 +381,28 @@ impl Viewer {
         room_id: Option<&RoomId>,
         device: Option<DeviceNid>,
     ) -> String {
+        self.show_with(event, room_id, device, None)
+    }
+
+    /// The same with bundled aggregations: the object under `m.relations`, as JSON.
+    pub fn show_with(
+        &self,
+        event: &TimelineEvent,
+        room_id: Option<&RoomId>,
+        device: Option<DeviceNid>,
+        relations: Option<&str>,
+    ) -> String {
         let membership = self.membership_at(event.position);
         let membership_given = Some(membership);
         if *membership == MembershipState::Join || !self.erased.contains(&event.sender) {
-            return event.for_reader(room_id, membership_given, device);
+            return event.for_reader_with(room_id, membership_given, device, relations);
         }
         match redact(&event.pdu, &self.head.room().rules().redaction) {
             Ok(left) => {
                 let text = client_text(&left, &Unsigned::default(), false);
                 let personal = Personal {
                     room_id,
+                    relations,
                     membership: membership_given,
                     ..Personal::default()
                 };

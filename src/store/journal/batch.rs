@@ -55,6 +55,7 @@ impl<'a> Batch<'a> {
             let plain_room = write.room.as_ref().is_none_or(|room| {
                 room.created.is_none()
                     && room.redactions.is_empty()
+                    && room.relations.is_empty()
                     && room.summary.is_none()
                     && room
                         .events

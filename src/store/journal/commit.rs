@@ -16,6 +16,7 @@ use super::{
         upsert_summaries,
     },
     devices::{delete_work, insert_at_positions, insert_transactions},
+    relating::{delete_relations, insert_relations},
     third_party::write_invitations,
 };
 use crate::store::{
@@ -43,6 +44,8 @@ pub(super) async fn commit(
     insert_state(&mut tx, batch).await?;
     upsert_memberships(&mut tx, batch, after).await?;
     update_redacted(&mut tx, batch).await?;
+    delete_relations(&mut tx, batch).await?;
+    insert_relations(&mut tx, batch).await?;
     insert_highlights(&mut tx, batch).await?;
     upsert_summaries(&mut tx, batch).await?;
     upsert_receipts(&mut tx, batch).await?;

@@ -13,6 +13,7 @@ mod batch;
 mod beside;
 mod commit;
 mod devices;
+mod relating;
 mod third_party;
 mod write;
 
@@ -24,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::batch::Batch;
 pub use self::write::{
-    AccountDataWrite, Committed, DeviceListWrite, NewRoom, ReceiptWrite, Redaction, RoomSummary,
-    RoomWrite, SendTransaction, SendWrite, ToDeviceRecipient, TransactionWrite, Write,
+    AccountDataWrite, Committed, DeviceListWrite, NewRoom, ReceiptWrite, Redaction, RelationWrite,
+    RoomSummary, RoomWrite, SendTransaction, SendWrite, ToDeviceRecipient, TransactionWrite, Write,
 };
 use super::{PooledConn, Store, StoreError};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ruma::{OwnedEventId, OwnedRoomAliasId, OwnedRoomId, RoomVersionId};
 use serde_json::value::RawValue;
 
+use crate::event::relation::Aggregation;
 use crate::store::{
     DeviceNid, RoomNid, RoomPosition, StreamPosition, UserNid,
     invitations::NewInvitation,
@@ -86,6 +87,8 @@ pub struct RoomWrite {
     pub events: Vec<Arc<TimelineEvent>>,
     /// Older events that these events redact.
     pub redactions: Vec<Redaction>,
+    /// What these events relate to.
+    pub relations: Vec<RelationWrite>,
     /// The room after the last event.
     pub head: Arc<RoomHead>,
     /// What the room directory shows, where these events change it.
@@ -110,6 +113,27 @@ pub struct NewRoom {
 pub struct Redaction {
     /// The event as it is from now on.
     pub event: Arc<TimelineEvent>,
+}
+
+/// A new event that relates to an older one of its room.
+#[derive(Clone, Debug)]
+pub struct RelationWrite {
+    /// The new event.
+    pub event: Arc<TimelineEvent>,
+    /// The position of the older one.
+    pub parent: RoomPosition,
+    /// How the older one is shown with it.
+    pub aggregation: Option<Aggregation>,
+    /// For an annotation, its key, digested: a second one by the same user refuses the write with
+    /// [`crate::store::relations::UNIQUE_ANNOTATION`].
+    pub annotation_key: Option<[u8; 16]>,
+}
+
+impl RelationWrite {
+    pub(super) fn rel_type(&self) -> &str {
+        let relation = self.event.pdu.relates_to();
+        relation.map_or("", |relation| &relation.rel_type)
+    }
 }
 
 /// What the room directory shows of a room.

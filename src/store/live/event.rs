@@ -76,6 +76,17 @@ impl TimelineEvent {
         membership: Option<&MembershipState>,
         device: Option<DeviceNid>,
     ) -> String {
+        self.for_reader_with(room_id, membership, device, None)
+    }
+
+    /// The same with bundled aggregations: the object under `m.relations`, as JSON.
+    pub fn for_reader_with(
+        &self,
+        room_id: Option<&RoomId>,
+        membership: Option<&MembershipState>,
+        device: Option<DeviceNid>,
+        relations: Option<&str>,
+    ) -> String {
         let transaction = self.transaction.as_ref();
         let own = transaction.filter(|transaction| Some(transaction.device) == device);
         let own = own.map(|transaction| &*transaction.id);
@@ -87,6 +98,7 @@ impl TimelineEvent {
                 age: None,
                 transaction_id: own.filter(|_| delay_id.is_none()),
                 delay_id,
+                relations,
                 membership,
             },
         )

@@ -36,7 +36,7 @@ pub use self::{
     event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
-    user::{EVERYBODY, Labels, RoomOfUser, UserRooms},
+    user::{EVERYBODY, Ignored, Labels, RoomOfUser, UserRooms},
 };
 use self::{activity::LiveActivity, user::OnlineUser, window::Window};
 use super::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};

@@ -9,7 +9,8 @@ use std::{
 };
 
 use imbl::HashMap;
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Notify;
 
@@ -43,20 +44,45 @@ pub struct RoomOfUser {
     pub highlights: Arc<Vec<RoomPosition>>,
 }
 
-/// All rooms that a user has to do with. Cheap to clone.
+/// The users whom a user ignores.
+pub type Ignored = HashSet<OwnedUserId>;
+
+/// The account data that names the users whom a user ignores.
+const IGNORED_USERS: &str = "m.ignored_user_list";
+
+/// All rooms that a user has to do with, and whom the user ignores. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct UserRooms {
     rooms: HashMap<RoomNid, RoomOfUser>,
     labels: Arc<Labels>,
 }
 
-/// How a user has sorted their rooms, by account data.
+/// The users whom a content of `m.ignored_user_list` names (client-server API v1.19, "Ignoring
+/// Users"). What makes no sense names nobody.
+fn ignored_users(content: &str) -> Ignored {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: std::collections::HashMap<String, IgnoredAny>,
+    }
+    let content = serde_json::from_str::<Content>(content);
+    let users = content.map(|content| content.ignored_users);
+    users
+        .unwrap_or_default()
+        .into_keys()
+        .filter(|user_id| !user_id.contains('\0'))
+        .filter_map(|user_id| OwnedUserId::try_from(user_id).ok())
+        .collect()
+}
+
+/// How a user has sorted their rooms and whom they ignore, by account data.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
     /// The direct chats, by `m.direct`.
     pub direct: HashSet<OwnedRoomId>,
     /// The names of the tags, by `m.tag`.
     pub tags: std::collections::HashMap<RoomNid, Vec<String>>,
+    /// Whom the user ignores, by `m.ignored_user_list`.
+    pub ignored: Arc<Ignored>,
 }
 
 /// The account data with the direct chats.
@@ -80,6 +106,7 @@ impl Labels {
                 let ids = ids.filter_map(Value::as_str).take(MAX_LABELS);
                 self.direct = ids.filter_map(|id| id.try_into().ok()).collect();
             }
+            (None, IGNORED_USERS) => self.ignored = Arc::new(ignored_users(content.get())),
             (Some(room), TAG) => {
                 let content = serde_json::from_str::<Value>(content.get()).unwrap_or_default();
                 let tags = content.get("tags").and_then(Value::as_object);
@@ -99,7 +126,7 @@ impl Labels {
 
     /// Whether account data of a type says anything of this.
     fn concerns(event_type: &str) -> bool {
-        matches!(event_type, DIRECT | TAG)
+        matches!(event_type, DIRECT | TAG | IGNORED_USERS)
     }
 }
 
@@ -115,6 +142,11 @@ impl UserRooms {
     /// How the user has sorted them.
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// Whom the user ignores.
+    pub fn ignored(&self) -> &Arc<Ignored> {
+        &self.labels.ignored
     }
 
     /// One room of the view.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Change, Entry, TimelineEvent, UserRooms};
+use super::{Change, Entry, Live, TimelineEvent, UserRooms};
 use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
 
 /// The entries with positions in `(first, last]`, without a gap.
@@ -179,6 +179,31 @@ impl Window {
         })
     }
 
+    /// The events of a room after a position that relate to others, and from where on that is all
+    /// of them: children are newer than their parents, so an event of the window has none outside.
+    pub(super) fn relating_events(
+        &self,
+        room: RoomNid,
+        first: RoomPosition,
+    ) -> (RoomPosition, Vec<Arc<TimelineEvent>>) {
+        let mut covered = RoomPosition(i64::MAX);
+        let mut relating = Vec::new();
+        for entry in self.by_room.get(&room).into_iter().flatten().rev() {
+            let Change::Event(event) = &entry.change else {
+                continue;
+            };
+            covered = event.position.max(first);
+            if event.position <= first {
+                break;
+            }
+            if event.pdu.relates_to().is_some() {
+                relating.push(Arc::clone(event));
+            }
+        }
+        relating.reverse();
+        (covered, relating)
+    }
+
     /// Replaces an event that lost its content, wherever it stands: itself, and what the state event
     /// that followed it tells of it.
     pub(super) fn redact(&mut self, redacted: &Arc<TimelineEvent>) {
@@ -257,6 +282,18 @@ impl Window {
             }
         }
         self.weight = self.weight.saturating_sub(before) + weight;
+    }
+}
+
+impl Live {
+    /// The events of a room after a position that relate to others, oldest first; and from where on
+    /// events have no other children.
+    pub fn relating_events(
+        &self,
+        room: RoomNid,
+        first: RoomPosition,
+    ) -> (RoomPosition, Vec<Arc<TimelineEvent>>) {
+        self.read().window.relating_events(room, first)
     }
 }
 

@@ -29,6 +29,7 @@ mod profiles;
 mod receipts;
 mod register;
 mod registration_tokens;
+mod relations;
 mod reporting;
 mod retention;
 mod scraping;
