@@ -128,6 +128,10 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
+    let (rooms, soft) = (core.rooms.clone(), lifecycle.soft());
+    lifecycle.spawn("search", async move {
+        soft.run_until_cancelled(rooms.keep_index()).await;
+    });
     let (accounts, soft) = (core.accounts.clone(), lifecycle.soft());
     lifecycle.spawn("user directory", async move {
         soft.run_until_cancelled(fill_directory(accounts)).await;

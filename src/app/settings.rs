@@ -85,6 +85,7 @@ pub(super) fn rooms(config: &Config, services: &SharedRegistry) -> rooms::Settin
         notices_user: config.notices.local_part.as_ref().and_then(|local_part| {
             UserId::parse(format!("@{local_part}:{}", config.server.name)).ok()
         }),
+        search: config.rooms.search,
         retention: rooms::Retention {
             purges: config.rooms.retention.purges(config.server.profile),
             default: config

@@ -11,6 +11,8 @@ use super::{Problem, Profile, policy::Enforce, units::HumanDuration};
 pub struct Rooms {
     /// The version of new rooms whose creator asks for none.
     pub default_version: RoomVersionId,
+    /// Whether messages that are not encrypted can be searched on the server.
+    pub search: bool,
     /// `[rooms.retention]`.
     pub retention: Retention,
     /// `[rooms.delayed_events]`.
@@ -107,6 +109,7 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             default_version: RoomVersionId::V12,
+            search: true,
             retention: Retention::default(),
             delayed_events: DelayedEvents::default(),
         }

@@ -100,6 +100,9 @@ pub enum Error {
     /// The account of the sender is closed, locked or suspended.
     #[error("the account is held back")]
     HeldBack,
+    /// Messages cannot be searched on this server.
+    #[error("search is disabled on this server")]
+    SearchDisabled,
     /// The user has reacted in the same way already.
     #[error("you have annotated this event in the same way already")]
     DuplicateAnnotation,

@@ -27,6 +27,7 @@ mod receipts;
 mod relate;
 mod reports;
 mod retention;
+mod search;
 mod send;
 mod spaces;
 mod state_rules;
@@ -60,6 +61,7 @@ pub use self::{
     },
     receipts::{ReadMarkers, ReceiptKind},
     retention::{PurgeBatch, Retention},
+    search::{Around, Group, SearchPage, SearchQuery, SearchToken},
     send::{How, Transaction},
     spaces::{HierarchyPage, HierarchyQuery},
     update::Planned,
@@ -96,6 +98,8 @@ pub struct Settings {
     pub notices_user: Option<OwnedUserId>,
     /// How long messages are kept.
     pub retention: Retention,
+    /// Whether messages can be searched.
+    pub search: bool,
     /// How much later events may be sent.
     pub delayed: DelayedLimits,
     /// The application services, with the aliases that are theirs.

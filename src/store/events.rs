@@ -168,6 +168,49 @@ pub async fn at(
         .collect()
 }
 
+/// The first position of a room whose event, and all after it, were sent at a time or later: found by
+/// halving, since positions are in the order of time but for the clocks of servers.
+pub async fn at_time(
+    conn: &mut PgConnection,
+    room: RoomNid,
+    newest: RoomPosition,
+    time: i64,
+) -> Result<RoomPosition, StoreError> {
+    let position = sqlx::query_scalar!(
+        r#"
+        WITH RECURSIVE part AS (
+            SELECT 1::BIGINT AS low, $2::BIGINT + 1 AS high
+            UNION ALL
+            SELECT CASE WHEN m.sent < $3 THEN m.position + 1 ELSE p.low END,
+                CASE WHEN m.sent < $3 THEN p.high ELSE (p.low + p.high) / 2 END
+            FROM part p
+            LEFT JOIN LATERAL (
+                -- Old messages may be gone: the next one tells.
+                SELECT e.position,
+                    -- The content comes before it, and what comes after it has no such key.
+                    SUBSTRING(e.json FROM '.*"origin_server_ts":(\d+)')::BIGINT AS sent
+                FROM events e
+                WHERE e.room_nid = $1
+                    AND e.position >= (p.low + p.high) / 2
+                    AND e.position < p.high
+                ORDER BY e.position
+                LIMIT 1
+            ) m ON TRUE
+            WHERE p.low < p.high
+        )
+        SELECT low AS "position!: RoomPosition" -- there is one row at least
+        FROM part
+        WHERE low >= high
+        "#,
+        room as RoomNid,
+        newest as RoomPosition,
+        time,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(position)
+}
+
 /// The places of events, each named with its room. What is not there is left out.
 pub async fn places(
     conn: &mut PgConnection,

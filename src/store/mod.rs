@@ -52,6 +52,7 @@ pub mod relations;
 pub mod reports;
 pub mod retention;
 pub mod rooms;
+pub mod search;
 pub mod server_secrets;
 pub mod signing_keys;
 pub mod sliding_positions;

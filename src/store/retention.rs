@@ -182,6 +182,11 @@ pub async fn purge(
                 AND e.slot_nid IS NULL
                 AND e.position <> ALL (d.extremities)
             RETURNING e.room_nid, e.position
+        ), unfound AS (
+            DELETE FROM search_entries s
+            USING deleted x
+            WHERE s.room_nid = x.room_nid
+                AND s.position = x.position
         ), unrelated AS (
             DELETE FROM relations r
             USING deleted x

@@ -7,7 +7,11 @@ use ruma::{
     RoomId, UInt,
     api::{
         Direction,
-        client::{context::get_context, message::get_message_events, room::get_room_event},
+        client::{
+            context::get_context,
+            message::get_message_events,
+            room::{get_event_by_timestamp, get_room_event},
+        },
     },
 };
 
@@ -28,6 +32,7 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint_raw(&[], messages)
         .endpoint_raw(&[], context)
         .endpoint_raw(&[], event)
+        .endpoint(event_at_time)
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`.
@@ -95,6 +100,25 @@ async fn event(
         .event(&reader, &body.room_id, &body.event_id)
         .await?;
     Ok(raw::json(event))
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`.
+async fn event_at_time(
+    State(state): State<AppState>,
+    request: Ruma<get_event_by_timestamp::v1::Request>,
+) -> Result<get_event_by_timestamp::v1::Response, ApiError> {
+    let body = request.body;
+    let reader = Actor::from(&*request.sender);
+    limit_history(&state, &request.sender, &body.room_id, 1).await?;
+    let direction = match body.dir {
+        Direction::Backward => events::Direction::Backward,
+        Direction::Forward => events::Direction::Forward,
+    };
+    let (event_id, sent) = state
+        .rooms
+        .event_at_time(&reader, &body.room_id, body.ts, direction)
+        .await?;
+    Ok(get_event_by_timestamp::v1::Response::new(event_id, sent))
 }
 
 /// What is read of the history of public rooms is counted by events, as many as are asked for: a

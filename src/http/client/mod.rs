@@ -25,6 +25,7 @@ mod register;
 mod relations;
 mod reporting;
 mod room;
+mod search;
 mod session;
 mod sliding_sync;
 mod space;
@@ -71,6 +72,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(message::routes())
         .merge(relations::routes())
         .merge(threads::routes())
+        .merge(search::routes())
         .merge(state::routes())
         .merge(receipt::routes())
         .merge(typing::routes())

@@ -20,12 +20,14 @@ impl From<Error> for ApiError {
             | Error::UnknownUser
             | Error::NotFound(_)
             | Error::Unreachable => Self::not_found(message),
-            Error::NotJoined | Error::Forbidden(_) => Self::forbidden(message),
             Error::GuestAccess => Self::new(
                 StatusCode::FORBIDDEN,
                 ErrorCode::GuestAccessForbidden,
                 message,
             ),
+            Error::NotJoined | Error::Forbidden(_) | Error::SearchDisabled => {
+                Self::forbidden(message)
+            }
             Error::Denied(violation) => violation.into(),
             Error::Event(error) => event(&error),
             Error::TooLarge(_) => Self::too_large(message),

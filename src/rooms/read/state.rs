@@ -102,7 +102,7 @@ impl Rooms {
     }
 
     /// The state at a point as JSON; where `members` is given, with no other members' events.
-    pub(super) async fn state_texts_at(
+    pub(in crate::rooms) async fn state_texts_at(
         &self,
         viewer: &Viewer,
         at: RoomPosition,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{EventId, RoomId, UserId, api::client::filter::RoomEventFilter};
+use ruma::{
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UserId,
+    api::client::filter::RoomEventFilter,
+};
 
 use super::{Bundles, Viewer, filter, token_after, walk::Walk};
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 const MAX_EVENTS: usize = 1_000;
 /// The most events that one request looks at.
 const MAX_SCANNED: i64 = 1_000;
+/// How many events near a time are looked at: clocks differ by so much.
+const NEAR_A_TIME: usize = 10;
 /// How many events are looked at together where a filter keeps some of them back.
 const FILTERED_PAGE: i64 = 100;
 
@@ -183,6 +188,58 @@ impl Rooms {
             after: text(&after),
             state: self.state_texts_at(&viewer, newest, only_members).await?,
         })
+    }
+
+    /// The event closest to a time in a direction, that time included (`GET
+    /// /rooms/{roomId}/timestamp_to_event`): its id and when it was sent.
+    ///
+    /// # Errors
+    /// [`Error::NotJoined`] for a reader who may see nothing of the room, and
+    /// [`Error::UnknownEvent`] if there is none.
+    pub async fn event_at_time(
+        &self,
+        reader: &Actor,
+        room_id: &RoomId,
+        time: MilliSecondsSinceUnixEpoch,
+        direction: Direction,
+    ) -> Result<(OwnedEventId, MilliSecondsSinceUnixEpoch), Error> {
+        let opened = self.open(reader, room_id).await?;
+        let (room, mut viewer) = opened.ok_or(Error::NotJoined)?;
+        if !viewer.head().room().is_joined(&reader.user_id) {
+            viewer.reach(&self.0.store, RoomPosition(1)).await?;
+        }
+        if !viewer.sees_anything() {
+            return Err(Error::NotJoined);
+        }
+        let newest = viewer.head().position();
+        let time_ms = i64::from(time.get());
+        let from = match direction {
+            Direction::Backward => time_ms + 1,
+            Direction::Forward => time_ms,
+        };
+        let first = {
+            let mut conn = self.0.store.conn().await?;
+            events::at_time(&mut conn, room.nid(), newest, from).await?
+        };
+        let mut walk = Walk {
+            direction,
+            cursor: RoomPosition(first.0 - 1),
+            stop: match direction {
+                Direction::Backward => RoomPosition(0),
+                Direction::Forward => newest,
+            },
+        };
+        let everything = RoomEventFilter::default();
+        let found = self
+            .collect(&mut viewer, &mut walk, &everything, NEAR_A_TIME)
+            .await?;
+        let fits = |event: &&Arc<TimelineEvent>| match direction {
+            Direction::Backward => event.pdu.origin_server_ts() <= time,
+            Direction::Forward => event.pdu.origin_server_ts() >= time,
+        };
+        let event = found.iter().find(fits).ok_or(Error::UnknownEvent)?;
+        let pdu = &event.pdu;
+        Ok((pdu.owned_event_id().clone(), pdu.origin_server_ts()))
     }
 
     /// The walk that a query asks for.

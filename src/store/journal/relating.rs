@@ -1,7 +1,7 @@
 //! The statements of a commit for events that relate to others.
 
 use super::{RelationWrite, batch::Batch};
-use crate::store::{Conn, StoreError, relations};
+use crate::store::{Conn, StoreError, relations, search};
 
 /// The relations of the new events, and the threads that they are in.
 pub(super) async fn insert_relations(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
@@ -71,13 +71,18 @@ pub(super) async fn insert_relations(conn: &mut Conn, batch: &Batch<'_>) -> Resu
     Ok(())
 }
 
-/// What was redacted relates to nothing any more. A thread whose newest event it was ends with the
+/// What was redacted relates to nothing any more, and is not found. A thread whose newest event it was ends with the
 /// one before; one without events is none.
 pub(super) async fn delete_relations(conn: &mut Conn, batch: &Batch<'_>) -> Result<(), StoreError> {
     let rows = batch.redacted();
     if rows.is_empty() {
         return Ok(());
     }
+    let places: Vec<_> = rows
+        .iter()
+        .map(|event| (event.room, event.position))
+        .collect();
+    search::delete(conn, &places).await?;
     sqlx::query!(
         r#"
         WITH gone AS (

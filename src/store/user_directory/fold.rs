@@ -71,7 +71,8 @@ fn plain(letter: char) -> Option<&'static str> {
     })
 }
 
-fn fold(text: &str) -> String {
+/// A text in lower case and without accents.
+pub(in crate::store) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let letters = text.nfkd().filter(|letter| !is_combining_mark(*letter));
     for letter in letters.flat_map(char::to_lowercase) {

@@ -18,6 +18,7 @@ use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 use self::fold::Words;
+pub(super) use self::fold::fold;
 pub use self::{
     fold::words,
     search::{Found, Search, search},

@@ -33,6 +33,7 @@ mod relations;
 mod reporting;
 mod retention;
 mod scraping;
+mod search;
 mod sliding;
 mod spaces;
 mod to_device;

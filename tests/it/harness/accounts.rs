@@ -195,6 +195,7 @@ impl AccountsSite {
             default_version: RoomVersionId::V12,
             notices_user: None,
             retention: chappe::rooms::Retention::default(),
+            search: true,
             delayed: chappe::rooms::DelayedLimits::default(),
             services: chappe::appservice::SharedRegistry::default(),
         };

@@ -1,0 +1,481 @@
+//! Searching what was said in rooms that are not encrypted.
+//!
+//! The store finds candidates among the rooms that the reader has been in, the newest first. From
+//! them a page is taken in the order that is asked for, through the viewer of each room: what is
+//! hidden, redacted, of somebody ignored or in an encrypted room is passed over. What was passed
+//! over counts as looked at, so that the next page goes on behind it.
+//!
+//! Client-server API v1.19, "Server Side Search".
+
+mod around;
+mod index;
+mod token;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use ruma::{OwnedRoomId, api::client::filter::RoomEventFilter, events::StateEventType};
+use serde::Deserialize;
+
+pub use self::{around::Around, token::SearchToken};
+use self::{around::MAX_AROUND, token::OneGroup};
+use super::{Actor, Bundles, Error, NoToken, Rooms, Viewer, filter};
+use crate::store::{
+    Membership, RoomNid, RoomPosition, StreamPosition, events,
+    live::{TimelineEvent, UserRooms},
+    search::{self, Found, Key, Search},
+    user_directory,
+};
+
+/// How many results there are when nobody says.
+const DEFAULT_RESULTS: usize = 10;
+/// The most results of a page.
+const MAX_RESULTS: usize = 50;
+/// The most candidates, the newest ones: the best of them come first, if that is asked for.
+const MAX_CANDIDATES: i64 = 1_000;
+/// How many candidates are looked at together.
+const CHUNK: usize = 100;
+/// The most candidates that are looked at for one page.
+const MAX_LOOKED_AT: usize = 500;
+/// How many rooms back a room's predecessors are searched.
+const MAX_PREDECESSORS: usize = 10;
+
+/// What results are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Their rooms.
+    Room,
+    /// Their senders.
+    Sender,
+}
+
+/// What is searched for.
+#[derive(Clone, Debug)]
+pub struct SearchQuery {
+    /// The words.
+    pub term: String,
+    /// What they are looked for in.
+    pub keys: Vec<Key>,
+    /// Which events.
+    pub filter: RoomEventFilter,
+    /// Whether the best come first, and not the newest.
+    pub by_rank: bool,
+    /// The events around each result, if they are wanted.
+    pub around: Option<Around>,
+    /// Whether the state of the rooms is wanted.
+    pub with_state: bool,
+    /// What to group by.
+    pub group_by: Vec<Group>,
+    /// Where to go on.
+    pub next_batch: Option<String>,
+}
+
+/// A page of results.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPage {
+    /// About how many there are in all.
+    pub count: usize,
+    /// The words that were found.
+    pub highlights: Vec<String>,
+    /// The results as JSON.
+    pub results: Vec<String>,
+    /// The state of rooms, as JSON.
+    pub state: Vec<(OwnedRoomId, Vec<String>)>,
+    /// The groups, as JSON, by the name of what is grouped by and of the group.
+    pub groups: Vec<(&'static str, Vec<(String, String)>)>,
+    /// The token to go on from; none if there is no more.
+    pub next_batch: Option<String>,
+}
+
+/// A result.
+struct Hit {
+    found: Found,
+    event: Arc<TimelineEvent>,
+}
+
+/// The viewers of the rooms that results are in; `None` for rooms that are not searched.
+type Viewers = HashMap<RoomNid, Option<Viewer>>;
+
+impl Rooms {
+    /// Searches (`POST /search`).
+    ///
+    /// # Errors
+    /// [`Error::SearchDisabled`], and [`Error::Invalid`] for a token that is none.
+    pub async fn search(&self, reader: &Actor, query: &SearchQuery) -> Result<SearchPage, Error> {
+        if !self.0.settings.search {
+            return Err(Error::SearchDisabled);
+        }
+        let invalid = |NoToken| Error::Invalid("invalid pagination token".into());
+        let token = query.next_batch.as_deref().map(str::parse::<SearchToken>);
+        let token = token.transpose().map_err(invalid)?;
+        let highlights = user_directory::words(&query.term);
+        if highlights.is_empty() {
+            return Ok(SearchPage::default());
+        }
+        self.catch_up_index().await?;
+        self.0.store.load_user(reader.user).await?;
+        let rooms = self.0.store.live().rooms_of(reader.user);
+        let (_, rooms) = rooms.unwrap_or_default();
+        let searched = self.searched_rooms(&rooms, &query.filter).await?;
+        let mut candidates = self.candidates(&rooms, searched, query, token).await?;
+        let count = token.map_or(candidates.len(), |token| token.count);
+        let newest = candidates.first().map(|found| found.at);
+        if query.by_rank {
+            candidates.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(b.at.cmp(&a.at)));
+        }
+        let offset = token.map_or(0, |token| token.offset);
+        let candidates = candidates.split_off(offset.min(candidates.len()));
+        let limit = query.filter.limit.map(u64::from);
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(MAX_RESULTS));
+        let limit = limit.unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
+
+        let mut viewers = Viewers::new();
+        let (hits, looked_at) = self
+            .take(reader, &candidates, &query.filter, limit, &mut viewers)
+            .await?;
+        let more = hits.len() == limit || looked_at < candidates.len();
+        let last = looked_at.checked_sub(1).and_then(|at| candidates.get(at));
+        let next = last.filter(|_| more).map(|last| SearchToken {
+            before: match newest {
+                Some(newest) if query.by_rank => StreamPosition(newest.0 + 1),
+                _ => last.at,
+            },
+            offset: if query.by_rank { offset + looked_at } else { 0 },
+            count,
+            group: token.and_then(|token| token.group),
+        });
+        let results = self.result_texts(reader, query, &hits, &viewers).await?;
+        Ok(SearchPage {
+            count,
+            highlights,
+            results,
+            state: self.states(reader, query, &hits, &mut viewers).await?,
+            groups: groups(query, &hits, next),
+            next_batch: next.map(|next| next.to_string()),
+        })
+    }
+
+    /// The rooms that a search looks at, each up to where the reader was in it: all in which they
+    /// are or were, or those of the filter with their predecessors.
+    async fn searched_rooms(
+        &self,
+        rooms: &UserRooms,
+        filter: &RoomEventFilter,
+    ) -> Result<Vec<(RoomNid, RoomPosition)>, Error> {
+        let all: Vec<_> = rooms.iter().map(|(room, _)| room).collect();
+        let ids = if filter.rooms.is_some() || !filter.not_rooms.is_empty() {
+            self.0.store.room_ids(&all).await?
+        } else {
+            HashMap::new()
+        };
+        let mut wanted = None;
+        if let Some(named) = &filter.rooms {
+            let named: HashSet<_> = named.iter().collect();
+            let named = ids.iter().filter(|(_, id)| named.contains(id));
+            let mut numbers: HashSet<_> = named.map(|(room, _)| *room).collect();
+            self.add_predecessors(&ids, &mut numbers).await?;
+            wanted = Some(numbers);
+        }
+        let is_wanted = |room: &RoomNid| {
+            let wanted = wanted.as_ref();
+            wanted.is_none_or(|wanted| wanted.contains(room))
+        };
+        let mut searched: Vec<_> = rooms
+            .iter()
+            .filter(|(room, of_user)| is_wanted(room) && !of_user.forgotten)
+            .filter_map(|(room, of_user)| match of_user.membership {
+                Membership::Join => Some((room, RoomPosition(i64::MAX))),
+                Membership::Leave | Membership::Ban => Some((room, of_user.position)),
+                Membership::Invite | Membership::Knock => None,
+            })
+            .collect();
+        if !filter.not_rooms.is_empty() {
+            let not_wanted: HashSet<_> = filter.not_rooms.iter().collect();
+            searched.retain(|(room, _)| {
+                let id = ids.get(room);
+                !id.is_some_and(|id| not_wanted.contains(id))
+            });
+        }
+        Ok(searched)
+    }
+
+    /// Adds the rooms that rooms were upgraded from, and so on: one step for all of them at once.
+    /// `ids` are those of the rooms that the reader has to do with.
+    async fn add_predecessors(
+        &self,
+        ids: &HashMap<RoomNid, OwnedRoomId>,
+        numbers: &mut HashSet<RoomNid>,
+    ) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Predecessor {
+            room_id: OwnedRoomId,
+        }
+        #[derive(Deserialize)]
+        struct Create {
+            predecessor: Predecessor,
+        }
+        let by_id: HashMap<_, _> = ids.iter().map(|(room, id)| (id, *room)).collect();
+        let mut step: Vec<_> = numbers.iter().copied().collect();
+        for _ in 0..MAX_PREDECESSORS {
+            let mut next = Vec::new();
+            for room in self.0.store.load_rooms(&step).await? {
+                let head = room.head();
+                let create = head.room();
+                let create = create.state_content::<Create>(&StateEventType::RoomCreate, "");
+                let Some(create) = create else { continue };
+                let before = by_id.get(&create.predecessor.room_id).copied();
+                next.extend(before.filter(|before| numbers.insert(*before)));
+            }
+            if next.is_empty() {
+                break;
+            }
+            step = next;
+        }
+        Ok(())
+    }
+
+    /// What the index finds, the newest first.
+    async fn candidates(
+        &self,
+        rooms: &UserRooms,
+        mut searched: Vec<(RoomNid, RoomPosition)>,
+        query: &SearchQuery,
+        token: Option<SearchToken>,
+    ) -> Result<Vec<Found>, Error> {
+        let group = token.and_then(|token| token.group);
+        if let Some(OneGroup::Room(room)) = group {
+            searched.retain(|(searched, _)| *searched == room);
+        }
+        if searched.is_empty() || query.keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts = |users: &[ruma::OwnedUserId]| -> Vec<String> {
+            let users = users.iter().map(ToString::to_string);
+            users.filter(|user| !user.contains('\0')).collect()
+        };
+        let mut not_senders = texts(&query.filter.not_senders);
+        // Names and topics of theirs are not heard either: nobody looks for state of ignored users.
+        not_senders.extend(rooms.ignored().iter().map(ToString::to_string));
+        let search = Search {
+            term: query.term.clone(),
+            rooms: searched,
+            keys: query.keys.clone(),
+            senders: query.filter.senders.as_deref().map(texts),
+            not_senders,
+            before: token.map_or(StreamPosition(i64::MAX), |token| token.before),
+            limit: MAX_CANDIDATES,
+        };
+        let mut tx = self.0.store.begin().await?;
+        let mut found = search::find(&mut tx, &search).await?;
+        drop(tx);
+        if let Some(OneGroup::Sender(sender)) = group {
+            found.retain(|found| found.sender == sender);
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` results from candidates, in their order, and how many were looked at.
+    async fn take(
+        &self,
+        reader: &Actor,
+        candidates: &[Found],
+        wanted: &RoomEventFilter,
+        limit: usize,
+        viewers: &mut Viewers,
+    ) -> Result<(Vec<Hit>, usize), Error> {
+        let mut hits = Vec::new();
+        let mut looked_at = 0;
+        for chunk in candidates.chunks(CHUNK).take(MAX_LOOKED_AT / CHUNK) {
+            let places: Vec<_> = chunk
+                .iter()
+                .map(|found| (found.room, found.position))
+                .collect();
+            let events = {
+                let mut conn = self.0.store.conn().await?;
+                events::at(&mut conn, &places).await?
+            };
+            let events: HashMap<_, _> = events
+                .into_iter()
+                .map(|event| ((event.room, event.position), event))
+                .collect();
+            self.add_viewers(reader, &places, viewers).await?;
+            for found in chunk {
+                looked_at += 1;
+                let event = events.get(&(found.room, found.position));
+                let viewer = viewers.get(&found.room).and_then(Option::as_ref);
+                if let (Some(event), Some(viewer)) = (event, viewer)
+                    && event.redacted_by.is_none()
+                    && viewer.shows(event)
+                    && filter::allows(wanted, &event.pdu)
+                {
+                    hits.push(Hit {
+                        found: *found,
+                        event: Arc::clone(event),
+                    });
+                }
+                if hits.len() == limit {
+                    return Ok((hits, looked_at));
+                }
+            }
+        }
+        Ok((hits, looked_at))
+    }
+
+    /// The viewers of rooms, known from these positions on.
+    async fn add_viewers(
+        &self,
+        reader: &Actor,
+        places: &[(RoomNid, RoomPosition)],
+        viewers: &mut Viewers,
+    ) -> Result<(), Error> {
+        let mut first: HashMap<RoomNid, RoomPosition> = HashMap::new();
+        for (room, position) in places {
+            // What is around them may be wanted as well.
+            let position = RoomPosition((position.0 - MAX_AROUND).max(1));
+            let first = first.entry(*room).or_insert(position);
+            *first = (*first).min(position);
+        }
+        let missing: Vec<_> = first
+            .keys()
+            .copied()
+            .filter(|room| !viewers.contains_key(room))
+            .collect();
+        for room in self.0.store.load_rooms(&missing).await? {
+            let viewer = if room.head().room().is_encrypted() {
+                None
+            } else {
+                Some(self.viewer(&room, reader).await?)
+            };
+            viewers.insert(room.nid(), viewer);
+        }
+        for (room, position) in first {
+            if let Some(Some(viewer)) = viewers.get_mut(&room) {
+                viewer.reach(&self.0.store, position).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The results as JSON, with what is around them.
+    async fn result_texts(
+        &self,
+        reader: &Actor,
+        query: &SearchQuery,
+        hits: &[Hit],
+        viewers: &Viewers,
+    ) -> Result<Vec<String>, Error> {
+        let around = match query.around {
+            Some(around) => self.around(around, hits, viewers).await?,
+            None => around::All::default(),
+        };
+        let mut shown: HashMap<RoomNid, Vec<Arc<TimelineEvent>>> = HashMap::new();
+        let context = around.events().cloned();
+        for event in hits.iter().map(|hit| Arc::clone(&hit.event)).chain(context) {
+            shown.entry(event.room).or_default().push(event);
+        }
+        let shown: Vec<_> = shown
+            .iter()
+            .filter_map(|(room, events)| Some((viewers.get(room)?.as_ref()?, &**events)))
+            .collect();
+        let bundles = self.bundle_all(reader, &shown).await?;
+        let mut texts = Vec::with_capacity(hits.len());
+        for (at, hit) in hits.iter().enumerate() {
+            let Some(Some(viewer)) = viewers.get(&hit.event.room) else {
+                continue;
+            };
+            let event = event_text(&hit.event, viewer, &bundles, reader);
+            let rank = f64::from(hit.found.rank);
+            let context = around.text(at, viewer, &bundles, reader);
+            texts.push(format!(
+                "{{\"rank\":{},\"result\":{event}{context}}}",
+                serde_json::Value::from(rank)
+            ));
+        }
+        Ok(texts)
+    }
+
+    /// The state of the rooms of results, as far as the reader may see it.
+    async fn states(
+        &self,
+        reader: &Actor,
+        query: &SearchQuery,
+        hits: &[Hit],
+        viewers: &mut Viewers,
+    ) -> Result<Vec<(OwnedRoomId, Vec<String>)>, Error> {
+        if !query.with_state {
+            return Ok(Vec::new());
+        }
+        let rooms: BTreeSet<_> = hits.iter().map(|hit| hit.event.room).collect();
+        let mut states = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            let Some(Some(viewer)) = viewers.get_mut(&room) else {
+                continue;
+            };
+            let is_member = viewer.head().room().is_joined(&reader.user_id);
+            if !is_member {
+                viewer.reach(&self.0.store, RoomPosition(1)).await?;
+            }
+            if let Some(at) = viewer.last_readable_state_position() {
+                let room_id = viewer.head().room().room_id().to_owned();
+                states.push((room_id, self.state_texts_at(viewer, at, None).await?));
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// An event as JSON.
+fn event_text(event: &TimelineEvent, viewer: &Viewer, bundles: &Bundles, reader: &Actor) -> String {
+    event.for_reader_with(
+        Some(viewer.head().room().room_id()),
+        Some(viewer.membership_at(event.position)),
+        reader.device,
+        bundles.of(event),
+    )
+}
+
+/// The groups of results, in the order in which they come.
+fn groups(
+    query: &SearchQuery,
+    hits: &[Hit],
+    next: Option<SearchToken>,
+) -> Vec<(&'static str, Vec<(String, String)>)> {
+    let mut groups = Vec::new();
+    for group in &query.group_by {
+        let name = match group {
+            Group::Room => "room_id",
+            Group::Sender => "sender",
+        };
+        let mut members: Vec<(String, OneGroup, Vec<&str>)> = Vec::new();
+        for hit in hits {
+            let pdu = &hit.event.pdu;
+            let (id, number) = match group {
+                Group::Room => (pdu.room_id().as_str(), OneGroup::Room(hit.event.room)),
+                Group::Sender => (pdu.sender().as_str(), OneGroup::Sender(hit.event.sender)),
+            };
+            let event_id = pdu.event_id().as_str();
+            match members.iter_mut().find(|(known, ..)| known == id) {
+                Some((_, _, ids)) => ids.push(event_id),
+                None => members.push((id.to_owned(), number, vec![event_id])),
+            }
+        }
+        let members = members
+            .into_iter()
+            .enumerate()
+            .map(|(order, (id, number, ids))| {
+                let mut text = serde_json::json!({ "order": order, "results": ids });
+                if let Some(next) = next {
+                    let next = SearchToken {
+                        group: Some(number),
+                        ..next
+                    };
+                    text["next_batch"] = next.to_string().into();
+                }
+                (id, text.to_string())
+            });
+        groups.push((name, members.collect()));
+    }
+    groups
+}
