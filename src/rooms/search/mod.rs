@@ -428,12 +428,8 @@ impl Rooms {
 
 /// An event as JSON.
 fn event_text(event: &TimelineEvent, viewer: &Viewer, bundles: &Bundles, reader: &Actor) -> String {
-    event.for_reader_with(
-        Some(viewer.head().room().room_id()),
-        Some(viewer.membership_at(event.position)),
-        reader.device,
-        bundles.of(event),
-    )
+    let room_id = viewer.head().room().room_id();
+    viewer.show_with(event, Some(room_id), reader.device, bundles.of(event))
 }
 
 /// The groups of results, in the order in which they come.
