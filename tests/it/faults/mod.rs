@@ -5,5 +5,6 @@ mod kill;
 mod load;
 mod oracle;
 mod postgres;
+mod sliding_view;
 mod two_processes;
 mod view;

@@ -11,16 +11,19 @@ use rand_chacha::ChaCha8Rng;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::view::{self, View};
+use super::{
+    sliding_view::{Habit, SlidingView},
+    view::{self, View, Wish},
+};
 use crate::harness::{
     client::{Client, encode},
     server::{TestOptions, TestServer},
 };
 
 /// How many histories each test plays.
-const RUNS: u64 = 100;
+const RUNS: u64 = 60;
 /// How many things happen in each.
-const STEPS: usize = 30;
+const STEPS: usize = 40;
 /// How many histories happen at once.
 const TOGETHER: usize = 12;
 /// The most events of a room in one answer: few, so that there are gaps.
@@ -81,12 +84,16 @@ struct Run {
     /// The newest receipt that each user left in each room.
     receipts: BTreeMap<(String, String), String>,
     trace: Vec<String>,
+    may_restart: bool,
+    /// A process that was started in the middle.
+    young: Option<TestServer>,
 }
 
 struct User {
     /// The session at each process.
-    clients: [Client; 2],
+    clients: Vec<Client>,
     view: View,
+    sliding: SlidingView,
 }
 
 async fn run(seed: u64, servers: Servers) -> Result<(), String> {
@@ -100,9 +107,17 @@ impl Run {
         let mut users = Vec::new();
         for number in 0..4 {
             let client = servers[0].register(&format!("u{seed}-{number}")).await;
+            let urls = [servers[0].url.as_str(), servers[1].url.as_str()];
+            let (wish, habit) = [
+                (Wish::All, Habit::All),
+                (Wish::Lazy, Habit::FewLazy),
+                (Wish::Messages, Habit::Subscribed),
+                (Wish::StateAfter, Habit::Changing),
+            ][number];
             users.push(User {
-                view: View::new(&client, &[&servers[0].url, &servers[1].url], TIMELINE),
-                clients: [client.at(&servers[0].url), client.at(&servers[1].url)],
+                view: View::with(&client, &urls, TIMELINE, wish),
+                sliding: SlidingView::new(&client, &urls, habit),
+                clients: urls.iter().map(|url| client.at(url)).collect(),
             });
         }
         let moderator = users[1].view.user_id().to_owned();
@@ -134,6 +149,8 @@ impl Run {
             sent: BTreeMap::new(),
             receipts: BTreeMap::new(),
             trace: Vec::new(),
+            may_restart: seed % 8 == 0,
+            young: None,
         }
     }
 
@@ -144,15 +161,19 @@ impl Run {
         let mut conn = self.servers[0].database().connect().await;
         let end = view::stream_position(&mut conn).await;
         for user in 0..self.users.len() {
-            let server = self.rng.random_range(0..2);
+            let server = self.server();
             self.note(format!("u{user} syncs to the end at {server}"));
-            let view = &mut self.users[user].view;
-            view.sync_up_to(server, end).await?;
+            let rooms = self.rooms.clone();
+            let user = &mut self.users[user];
+            user.view.sync_up_to(server, end).await?;
+            // Now the server knows everything.
+            user.sliding.sync_to_end(server, &rooms).await?;
         }
         for room_id in &self.rooms {
             let log = view::log(&mut conn, room_id).await;
             for user in &self.users {
                 let checked = user.view.check(room_id, &log);
+                let checked = checked.and_then(|()| user.sliding.check(room_id, &log));
                 checked.map_err(|fault| format!("{room_id}, {}: {fault}", user.view.user_id()))?;
             }
             self.check_receipts(room_id)?;
@@ -176,15 +197,24 @@ impl Run {
 
     async fn step(&mut self, step: usize) -> Result<(), String> {
         let user = self.rng.random_range(0..self.users.len());
-        let server = self.rng.random_range(0..2);
+        let server = self.server();
         let room_id = self.rooms.choose(&mut self.rng).unwrap().clone();
         let other = self.rng.random_range(0..self.users.len());
         let other_id = self.users[other].view.user_id().to_owned();
         let room = encode(&room_id);
         let target = json!({ "user_id": other_id });
-        let die: usize = self.rng.random_range(0..40);
+        let die: usize = self.rng.random_range(0..50);
         match die {
             0..=8 => return self.sync(user, server).await,
+            40..=47 => return self.slide(user, server).await,
+            48 => {
+                let body = self.body(user);
+                self.note(format!(
+                    "u{user} slides at {server}, and the answer is lost"
+                ));
+                self.users[user].sliding.ask(server, &body).await?;
+            }
+            49 => self.restart().await,
             9 => {
                 self.note(format!("u{user} syncs at {server}, and the answer is lost"));
                 self.users[user].view.ask(server, Duration::ZERO).await;
@@ -254,6 +284,35 @@ impl Run {
         self.users[user].view.sync(server, Duration::ZERO).await
     }
 
+    async fn slide(&mut self, user: usize, server: usize) -> Result<(), String> {
+        let body = self.body(user);
+        self.note(format!("u{user} slides at {server}: {body}"));
+        self.users[user].sliding.sync(server, &body).await?;
+        Ok(())
+    }
+
+    /// A process that knows nothing but what the database has takes the place of one; once in a
+    /// history, and not in each, since it takes its time.
+    async fn restart(&mut self) {
+        if !self.may_restart || self.young.is_some() {
+            return;
+        }
+        let young = self.servers[0].sibling().await;
+        self.note("a process is started anew".to_owned());
+        for user in &mut self.users {
+            user.view.add_server(&young.url);
+            user.sliding.add_server(&young.url);
+            user.clients.push(user.clients[0].at(&young.url));
+        }
+        self.young = Some(young);
+    }
+
+    /// What a user asks of sliding sync this time.
+    fn body(&mut self, user: usize) -> Value {
+        let die = self.rng.random();
+        self.users[user].sliding.body(&self.rooms, die)
+    }
+
     /// Moves a user's receipt on: always forward, since the server takes no other.
     async fn read(&mut self, user: usize, server: usize, room_id: &str) -> Result<(), String> {
         let newest = self.sent.get(room_id).and_then(|sent| sent.last()).cloned();
@@ -294,6 +353,14 @@ impl Run {
             200 => Ok(Some(answer.body)),
             400..500 => Ok(None),
             _ => Err(format!("{path} fails")),
+        }
+    }
+
+    /// Some process; one that was started anew takes the place of the first.
+    fn server(&mut self) -> usize {
+        match (self.rng.random_range(0..2), &self.young) {
+            (0, Some(_)) => 2,
+            (server, _) => server,
         }
     }
 

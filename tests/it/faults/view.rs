@@ -31,12 +31,39 @@ pub(super) struct RoomView {
     pub(super) receipts: BTreeMap<String, String>,
     /// How many are joined, by the summary.
     pub(super) joined_count: i64,
+    /// Who sent the events of the newest timeline.
+    pub(super) senders: BTreeSet<String>,
     /// How many of the events the server had to tell when it said that the user had left.
     pub(super) told_at_end: Option<usize>,
 }
 
+/// What a client asks of `/sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Everything.
+    All,
+    /// Members as the timeline needs them.
+    Lazy,
+    /// Messages only, and the state after them.
+    Messages,
+    /// The state after the timeline.
+    StateAfter,
+}
+
+/// Which members a client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// All of them.
+    All,
+    /// Those that the newest timeline needs.
+    OfTimeline,
+}
+
 /// What a client knows.
 pub(super) struct View {
+    wish: Wish,
+    /// The filter of its timelines, for pages of them.
+    timeline: String,
     /// The same session at each of the servers.
     clients: Vec<Client>,
     filter: String,
@@ -47,8 +74,22 @@ pub(super) struct View {
 impl View {
     /// A client that has not synced yet, and wants at most `limit` events of a room at once.
     pub(super) fn new(client: &Client, urls: &[&str], limit: usize) -> Self {
-        let filter = json!({ "room": { "timeline": { "limit": limit } } });
+        Self::with(client, urls, limit, Wish::All)
+    }
+
+    /// The same for a client with a wish.
+    pub(super) fn with(client: &Client, urls: &[&str], limit: usize, wish: Wish) -> Self {
+        let mut timeline = json!({ "limit": limit });
+        if wish == Wish::Messages {
+            timeline["types"] = json!(["m.room.mess*"]);
+        }
+        let mut filter = json!({ "room": { "timeline": timeline } });
+        if wish == Wish::Lazy {
+            filter["room"]["state"] = json!({ "lazy_load_members": true });
+        }
         Self {
+            wish,
+            timeline: encode(&timeline.to_string()),
             clients: urls.iter().map(|url| client.at(url)).collect(),
             filter: encode(&filter.to_string()),
             since: None,
@@ -67,10 +108,24 @@ impl View {
             self.filter,
             timeout.as_millis()
         );
+        if self.takes_state_after() {
+            path.push_str("&use_state_after=true");
+        }
         if let Some(since) = &self.since {
             path.push_str(&format!("&since={}", encode(since)));
         }
         self.clients[server].get(&path).await.expect_ok()
+    }
+
+    /// Whether the state comes apart from the timeline.
+    fn takes_state_after(&self) -> bool {
+        matches!(self.wish, Wish::Messages | Wish::StateAfter)
+    }
+
+    /// Adds a server.
+    pub(super) fn add_server(&mut self, url: &str) {
+        let client = self.clients[0].at(url);
+        self.clients.push(client);
     }
 
     /// Asks a server, and takes the answer in.
@@ -172,12 +227,19 @@ impl View {
         let mut missed = Vec::new();
         if limited && old.is_empty() {
             let from = text(&timeline["prev_batch"]);
-            missed = self.page_back(server, room_id, from, &known).await;
+            let client = &self.clients[server];
+            missed = page_back(client, room_id, from, &known, &self.timeline).await;
         }
         let view = self.rooms.get_mut(room_id).unwrap();
         view.events.extend(missed.into_iter().rev());
         view.events.extend(new);
-        for event in list(&room["state"]["events"]).chain(events) {
+        if !events.is_empty() {
+            view.senders = events.iter().map(|event| text(&event["sender"])).collect();
+        }
+        let apart = matches!(self.wish, Wish::Messages | Wish::StateAfter);
+        let state = if apart { "state_after" } else { "state" };
+        let events = events.into_iter().filter(|_| !apart);
+        for event in list(&room[state]["events"]).chain(events) {
             if let Some(state_key) = event["state_key"].as_str() {
                 let key = (text(&event["type"]), state_key.to_owned());
                 view.state.insert(key, text(&event["event_id"]));
@@ -185,31 +247,32 @@ impl View {
         }
         Ok(())
     }
+}
 
-    /// The ids of the events before a point, newest first, up to one that is known.
-    async fn page_back(
-        &self,
-        server: usize,
-        room_id: &str,
-        from: String,
-        known: &HashSet<String>,
-    ) -> Vec<String> {
-        let mut from = Some(from);
-        let mut missed = Vec::new();
-        while let Some(start) = from {
-            let query = format!("&limit=50&from={}", encode(&start));
-            let page = self.clients[server].messages(room_id, &query).await;
-            for event in list(&page["chunk"]) {
-                let event_id = text(&event["event_id"]);
-                if known.contains(&event_id) {
-                    return missed;
-                }
-                missed.push(event_id);
+/// The ids of the events before a point, newest first, up to one that is known.
+pub(super) async fn page_back(
+    client: &Client,
+    room_id: &str,
+    from: String,
+    known: &HashSet<String>,
+    filter: &str,
+) -> Vec<String> {
+    let mut from = Some(from);
+    let mut missed = Vec::new();
+    while let Some(start) = from {
+        let query = format!("&limit=50&from={}&filter={filter}", encode(&start));
+        let query = query.trim_end_matches("&filter=");
+        let page = client.messages(room_id, query).await;
+        for event in list(&page["chunk"]) {
+            let event_id = text(&event["event_id"]);
+            if known.contains(&event_id) {
+                return missed;
             }
-            from = page["end"].as_str().map(ToOwned::to_owned);
+            missed.push(event_id);
         }
-        missed
+        from = page["end"].as_str().map(ToOwned::to_owned);
     }
+    missed
 }
 
 /// An event as the database has it.
@@ -318,68 +381,108 @@ impl View {
     pub(super) fn check(&self, room_id: &str, log: &[Logged]) -> Result<(), String> {
         let nothing = RoomView::default();
         let view = self.rooms.get(room_id).unwrap_or(&nothing);
-        let course = Course::new(log, self.user_id());
-        let place = match course.now() {
-            "join" => Some(Place::Join),
-            "invite" => Some(Place::Invite),
-            // What ended before the first sync is not told.
-            _ => view.place.and(Some(Place::Leave)),
+        let members = match self.wish {
+            Wish::Lazy => Members::OfTimeline,
+            _ => Members::All,
         };
-        if view.place != place {
-            return Err(format!("stands at {:?}, not {place:?}", view.place));
-        }
-        let visible: Vec<&str> = (0..log.len())
-            .filter(|index| course.may_see(*index))
-            .map(|index| log[index].event_id.as_str())
-            .collect();
-        self.check_events(view, &visible)?;
-        if place == Some(Place::Join) {
-            check_state(view, log)?;
-        }
-        Ok(())
-    }
-
-    fn check_events(&self, view: &RoomView, visible: &[&str]) -> Result<(), String> {
-        let unique: HashSet<_> = view.events.iter().collect();
-        if unique.len() != view.events.len() {
-            return Err(format!("events are told twice: {:#?}", view.events));
-        }
-        // What was made of it must be all that is visible, up to where the user left.
-        let count = match view.place {
-            Some(Place::Join) => visible.len(),
-            _ => view.told_at_end.unwrap_or(view.events.len()),
-        };
-        let complete = view.place == Some(Place::Join) || view.told_at_end.is_some();
-        let wanted: Vec<&str> = visible.iter().copied().take(count).collect();
-        if complete && view.events != wanted {
-            let missing: BTreeSet<_> = wanted
-                .iter()
-                .filter(|event_id| !view.events.iter().any(|known| known == *event_id))
-                .collect();
-            return Err(format!(
-                "found the events {:#?}, expected {wanted:#?}, missing {missing:#?}",
-                view.events
-            ));
-        }
-        let hidden: Vec<_> = view
-            .events
-            .iter()
-            .filter(|event_id| !visible.contains(&event_id.as_str()))
-            .collect();
-        if hidden.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("told what is hidden: {hidden:#?}"))
-        }
+        let only_messages = self.wish == Wish::Messages;
+        let wanted = |event: &Logged| !only_messages || event.event_type == "m.room.message";
+        let checked = check_room(view, self.user_id(), log, members, &wanted);
+        checked.map_err(|fault| format!("{:?}: {fault}", self.wish))
     }
 }
 
-fn check_state(view: &RoomView, log: &[Logged]) -> Result<(), String> {
+/// Compares what was made of a room with its log, in which `wanted` events were asked for.
+pub(super) fn check_room(
+    view: &RoomView,
+    user_id: &str,
+    log: &[Logged],
+    members: Members,
+    wanted: &dyn Fn(&Logged) -> bool,
+) -> Result<(), String> {
+    let course = Course::new(log, user_id);
+    let place = match course.now() {
+        "join" => Some(Place::Join),
+        "invite" => Some(Place::Invite),
+        // What ended before the first sync is not told.
+        _ => view.place.and(Some(Place::Leave)),
+    };
+    if view.place != place {
+        return Err(format!("stands at {:?}, not {place:?}", view.place));
+    }
+    let visible: Vec<&str> = (0..log.len())
+        .filter(|index| course.may_see(*index) && wanted(&log[*index]))
+        .map(|index| log[index].event_id.as_str())
+        .collect();
+    check_events(view, &visible)?;
+    if place == Some(Place::Join) {
+        check_state(view, log, members)
+    } else {
+        check_old_state(view, log, user_id)
+    }
+}
+
+fn check_events(view: &RoomView, visible: &[&str]) -> Result<(), String> {
+    let unique: HashSet<_> = view.events.iter().collect();
+    if unique.len() != view.events.len() {
+        return Err(format!("events are told twice: {:#?}", view.events));
+    }
+    // What was made of it must be all that is visible, up to where the user left.
+    let count = match view.place {
+        Some(Place::Join) => visible.len(),
+        _ => view.told_at_end.unwrap_or(view.events.len()),
+    };
+    let complete = view.place == Some(Place::Join) || view.told_at_end.is_some();
+    let wanted: Vec<&str> = visible.iter().copied().take(count).collect();
+    if complete && view.events != wanted {
+        let missing: BTreeSet<_> = wanted
+            .iter()
+            .filter(|event_id| !view.events.iter().any(|known| known == *event_id))
+            .collect();
+        return Err(format!(
+            "found the events {:#?}, expected {wanted:#?}, missing {missing:#?}",
+            view.events
+        ));
+    }
+    let hidden: Vec<_> = view
+        .events
+        .iter()
+        .filter(|event_id| !visible.contains(&event_id.as_str()))
+        .collect();
+    if hidden.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("told what is hidden: {hidden:#?}"))
+    }
+}
+
+/// Whoever is not in the room knows no state of it that is younger than their last change of
+/// membership (CVE-2024-53867).
+fn check_old_state(view: &RoomView, log: &[Logged], user_id: &str) -> Result<(), String> {
+    let end = log.iter().rposition(|event| event.is_member(user_id));
+    let end = end.map_or(0, |end| end + 1);
+    let known: HashSet<&String> = view.state.values().collect();
+    let after = log.iter().skip(end);
+    let hidden: Vec<_> = after
+        .filter(|event| known.contains(&event.event_id))
+        .collect();
+    if hidden.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("told state that is hidden: {hidden:#?}"))
+    }
+}
+
+fn check_state(view: &RoomView, log: &[Logged], members: Members) -> Result<(), String> {
     let state: BTreeMap<_, _> = log
         .iter()
         .filter_map(|event| Some((event.key()?, event.event_id.clone())))
         .collect();
-    for key in state.keys().chain(view.state.keys()) {
+    let matters = |(event_type, state_key): &(String, String)| {
+        members == Members::All || event_type != "m.room.member" || view.senders.contains(state_key)
+    };
+    let keys = state.keys().chain(view.state.keys());
+    for key in keys.filter(|key| matters(key)) {
         let (found, expected) = (view.state.get(key), state.get(key));
         if found != expected {
             return Err(format!("{key:?} is {found:?}, not {expected:?}"));
