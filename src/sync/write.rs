@@ -412,6 +412,9 @@ fn tells_of_members(request: &Request, section: &Section) -> bool {
     let is_member = |pdu: &Pdu| *pdu.event_type() == TimelineEventType::RoomMember;
     is_whole(request.into(), section)
         || section.timeline.iter().any(|event| is_member(&event.pdu))
+        // A filter may keep them out of the timeline.
+        || section.known.iter().flatten().any(|event| is_member(&event.pdu))
+        || section.state.iter().any(|pdu| is_member(pdu))
         || section.limited
 }
 
