@@ -32,27 +32,32 @@ pub mod cluster;
 pub mod mail;
 pub mod pages;
 
-// Layer 6: rooms, and calls.
-pub mod calls;
-pub mod rooms;
+// Layer 6: what people upload.
+pub mod media;
 
-// Layer 7: accounts and their sessions, and end-to-end encryption.
+// Layer 7: rooms, calls, previews of web pages, and what looks for viruses in files.
+pub mod calls;
+pub mod previews;
+pub mod rooms;
+pub mod scanner;
+
+// Layer 8: accounts and their sessions, and end-to-end encryption.
 pub mod accounts;
 pub mod keys;
 
-// Layer 8: what a client missed, whose address is whose, and what the operator tells people.
+// Layer 9: what a client missed, whose address is whose, and what the operator tells people.
 pub mod identity;
 pub mod notices;
 pub mod sync;
 
-// Layer 9: what application services are told and asked.
+// Layer 10: what application services are told and asked.
 pub mod bridges;
 
-// Layer 10: what comes in.
+// Layer 11: what comes in.
 pub mod http;
 
-// Layer 11: everything put together.
+// Layer 12: everything put together.
 pub mod app;
 
-// Layer 12: the command line.
+// Layer 13: the command line.
 pub mod cli;

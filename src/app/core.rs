@@ -22,10 +22,13 @@ use crate::{
     keys::Keys,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
+    media::Media,
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
+    previews::Previews,
     rooms::Rooms,
+    scanner::Scanner,
     store::{
         Store,
         journal::{JournalObserver, JournalTask},
@@ -54,6 +57,12 @@ pub struct Core {
     pub audit: Audit,
     /// Accounts and sessions.
     pub accounts: Accounts,
+    /// What people upload.
+    pub media: Media,
+    /// What looks for viruses in it.
+    pub scanner: Scanner,
+    /// Previews of web pages.
+    pub previews: Previews,
     /// Rooms.
     pub rooms: Rooms,
     /// End-to-end encryption.
@@ -133,6 +142,30 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
+        let media = Media::new(
+            settings::media(config, options.program.as_deref()),
+            store.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        )
+        .context("the place for media cannot be used")?;
+        let previews = Previews::new(
+            settings::previews(config),
+            store.clone(),
+            outbound.clone(),
+            media.clone(),
+            Arc::clone(&options.clock),
+        );
+        let (scanner, scanner_key) = settings::scanner(config)?;
+        let scanner = Scanner::new(
+            scanner,
+            scanner_key,
+            store.clone(),
+            media.clone(),
+            Arc::clone(&options.clock),
+            &options.random,
+        );
+        let scanner = scanner.await.context("the scanner's key cannot be read")?;
         let rooms = Rooms::new(
             settings::rooms(config, &services),
             store.clone(),
@@ -171,6 +204,9 @@ impl Core {
             mailer,
             audit,
             accounts,
+            media,
+            previews,
+            scanner,
             rooms,
             keys,
             identity,

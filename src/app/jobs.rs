@@ -9,6 +9,7 @@ use crate::{
     accounts::{Accounts, WorkDone},
     clock::SharedClock,
     lifecycle::Lifecycle,
+    media::Media,
     rooms::{self, Rooms},
     store::{Hint, Store, StoreError, UserNid, transactions},
     sync::Presence,
@@ -59,6 +60,7 @@ pub(super) fn follow(core: &Core, presence: &Presence) {
             core.accounts.clone(),
             core.rooms.clone(),
             presence.clone(),
+            core.media.clone(),
         ),
     );
     let mails = core.mailer.clone().deliver(lifecycle.soft());
@@ -77,6 +79,7 @@ async fn hear(
     accounts: Accounts,
     rooms: Rooms,
     presence: Presence,
+    media: Media,
 ) {
     while let Some(hint) = hints.recv().await {
         match hint {
@@ -84,6 +87,7 @@ async fn hear(
             Hint::Sessions(None) => accounts.forget_all_sessions(),
             Hint::Typing(text) => rooms.hear_typing(&text),
             Hint::Presence(text) => presence.hear(&text),
+            Hint::Media(media_id) => media.hear_completed(&media_id),
         }
     }
 }
@@ -116,6 +120,23 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
         async move {
             if let Err(error) = purge(&rooms).await {
                 tracing::warn!(%error, "old messages could not be deleted");
+            }
+        }
+    });
+    let (media, scanner) = (core.media.clone(), core.scanner.clone());
+    let previews = core.previews.clone();
+    every(lifecycle, "media clean-up", CLEAN_UP, move || {
+        let (media, scanner) = (media.clone(), scanner.clone());
+        let previews = previews.clone();
+        async move {
+            if let Err(error) = previews.clean_up().await {
+                tracing::warn!(%error, "old previews could not be forgotten");
+            }
+            if let Err(error) = scanner.clean_up().await {
+                tracing::warn!(%error, "old verdicts could not be forgotten");
+            }
+            if let Err(error) = media.clean_up().await {
+                tracing::warn!(%error, "media that are not used could not be deleted");
             }
         }
     });

@@ -18,7 +18,7 @@ mod reload;
 mod settings;
 mod signing_key;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ use crate::{
     identity::Identity,
     lifecycle::{Drained, GRACE, Lifecycle},
     mail::Mailer,
+    media::Media,
     random::Random,
     rooms::Rooms,
     store::{Store, live::LiveOptions},
@@ -66,6 +67,8 @@ pub struct AppOptions {
     pub shares_cluster: bool,
     /// How much of the recent past is held in memory.
     pub memory: LiveOptions,
+    /// The program that reads images: this one if not set. Tests run in another.
+    pub program: Option<PathBuf>,
     /// Does without what is slow on purpose: costly hashes, and pauses before answers. For tests.
     pub quick: bool,
 }
@@ -82,6 +85,7 @@ impl Default for AppOptions {
             log: None,
             shares_cluster: false,
             memory: LiveOptions::default(),
+            program: None,
             quick: false,
         }
     }
@@ -252,6 +256,11 @@ impl App {
     /// Who is there.
     pub fn presence(&self) -> &sync::Presence {
         self.state.sync.presence()
+    }
+
+    /// What people upload.
+    pub fn media(&self) -> &Media {
+        &self.core.media
     }
 
     /// Whose address is whose, and invitations by e-mail.

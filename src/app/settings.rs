@@ -3,10 +3,12 @@
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt as _,
+    path::Path,
     sync::Arc,
 };
 
 use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ruma::{UserId, api::client::discovery::discover_support};
 use zeroize::Zeroizing;
 
@@ -15,17 +17,20 @@ use crate::{
     appservice::{self, Registry, SharedRegistry},
     audit::Target,
     calls,
-    config::{self, AuditTarget, Config, HumanDuration, Problem, Profile},
+    config::{self, AuditTarget, Config, HumanDuration, HumanSize, Problem, Profile},
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
     identity,
     language::Language,
     mail::{self, MailSettings},
+    media::{self, depot},
     notices, outbound,
     policy::Policy,
-    rooms,
+    previews, rooms, scanner,
 };
+
+use super::BadConfiguration;
 
 /// How long an answer about an address waits where it must not tell (REG-06), in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..1000;
@@ -102,6 +107,109 @@ pub(super) fn rooms(config: &Config, services: &SharedRegistry) -> rooms::Settin
             max_scheduled: config.rooms.delayed_events.max_scheduled,
         },
         services: Arc::clone(services),
+    }
+}
+
+/// The scanner's settings, and its key where the configuration has one.
+pub(super) fn scanner(
+    config: &Config,
+) -> anyhow::Result<(scanner::Settings, Option<Zeroizing<[u8; 32]>>)> {
+    let settings = &config.scanner;
+    let engine = match (&settings.clamd, settings.command.split_first()) {
+        (Some(config::Clamd::Unix(path)), _) => {
+            Some(scanner::Engine::Clamd(scanner::Address::Unix(path.clone())))
+        }
+        (Some(config::Clamd::Tcp(address)), _) => {
+            let address = scanner::Address::Tcp(address.clone());
+            Some(scanner::Engine::Clamd(address))
+        }
+        (None, Some((program, arguments))) => Some(scanner::Engine::Command {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+        }),
+        (None, None) => None,
+    };
+    let key = settings.private_key.as_ref().map(|key| {
+        let wrong = || {
+            let message = "expected base64 of 32 bytes";
+            BadConfiguration(vec![Problem::new("scanner.private_key", message)])
+        };
+        let bytes = STANDARD_NO_PAD.decode(key.expose().trim().trim_end_matches('='));
+        let bytes = Zeroizing::new(bytes.map_err(|_| wrong())?);
+        let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| wrong())?;
+        Ok::<_, BadConfiguration>(Zeroizing::new(bytes))
+    });
+    let settings = scanner::Settings {
+        engine,
+        is_required: settings.required,
+        passes_unscanned: settings.pass_unscanned,
+        max_bytes: settings.max_bytes.bytes(),
+        timeout: settings.timeout.get(),
+        max_scans: usize::try_from(settings.max_scans).unwrap_or(usize::MAX),
+        verdict_lifetime: settings.verdict_lifetime.get(),
+        allowed_types: settings.allowed_types.clone(),
+        blocked_types: settings.blocked_types.clone(),
+        infected_info: settings.infected_info.clone(),
+    };
+    Ok((settings, key.transpose()?))
+}
+
+pub(super) fn previews(config: &Config) -> previews::Settings {
+    let previews = &config.previews;
+    previews::Settings {
+        is_on: previews.is_on(config.server.profile),
+        max_page: previews.max_page_bytes.as_usize(),
+        max_image: previews.max_image_bytes.as_usize(),
+        timeout: previews.timeout.get(),
+        lifetime: previews.lifetime.get(),
+        languages: previews.languages.clone(),
+    }
+}
+
+/// `program` reads images; this one if not set.
+pub(super) fn media(config: &Config, program: Option<&Path>) -> media::Settings {
+    let media = &config.media;
+    let place = match &media.s3.bucket {
+        Some(bucket) => depot::Place::S3(Box::new(depot::S3 {
+            bucket: bucket.clone(),
+            endpoint: media.s3.endpoint.as_ref().map(ToString::to_string),
+            region: media.s3.region.clone(),
+            access_key: media.s3.access_key_id.clone().zip(
+                media
+                    .s3
+                    .secret_access_key
+                    .as_ref()
+                    .map(|key| Zeroizing::new(key.expose().to_owned())),
+            ),
+            prefix: media.s3.prefix.clone(),
+        })),
+        None => {
+            let default = || config.server.data_folder.join("media");
+            depot::Place::Folder(media.folder.clone().unwrap_or_else(default))
+        }
+    };
+    media::Settings {
+        server_name: config.server.name.clone(),
+        place,
+        max_upload: media.max_upload_size.bytes(),
+        quota: media.max_bytes_per_user.map(HumanSize::bytes),
+        max_pending: media.max_pending_uploads,
+        pending_lifetime: media.pending_upload_lifetime.get(),
+        is_open: media.unauthenticated_downloads,
+        unused_lifetime: media.unused_lifetime.map(HumanDuration::get),
+        images: media::ImageLimits {
+            max_bytes: media.images.max_bytes.bytes(),
+            max_pixels: u64::from(media.images.max_pixels),
+            max_memory: media.images.max_memory.bytes(),
+            timeout: media.images.timeout.get(),
+            workers: media.images.workers(),
+        },
+        avatars: media::AvatarRules {
+            max_bytes: media.avatars.max_bytes.map(HumanSize::bytes),
+            types: media.avatars.types.clone(),
+        },
+        // The file may be replaced while this program runs.
+        program: program.unwrap_or(Path::new("/proc/self/exe")).to_owned(),
     }
 }
 
@@ -265,6 +373,9 @@ pub(super) fn rate_limits(limits: &config::Limits) -> RateLimitSettings {
         directory_search_daily: rate(limits.directory_search_daily),
         public_join: rate(limits.public_join),
         public_history: rate(limits.public_history),
+        media_upload: rate(limits.media_upload),
+        media_download: rate(limits.media_download),
+        url_preview: rate(limits.url_preview),
         address_lookup: rate(limits.address_lookup),
         third_party_invite: rate(limits.third_party_invite),
     }

@@ -63,6 +63,12 @@ pub mod action {
     pub const LIMIT_HIT: &str = "limit.hit";
     /// A user reported an event, a room or a user.
     pub const REPORTED: &str = "content.reported";
+    /// Contents can be downloaded no more.
+    pub const MEDIA_QUARANTINED: &str = "media.quarantined";
+    /// Contents can be downloaded again.
+    pub const MEDIA_RELEASED: &str = "media.released";
+    /// Media were deleted.
+    pub const MEDIA_DELETED: &str = "media.deleted";
     /// An administrator used the admin API.
     pub const ADMIN_REQUEST: &str = "admin.request";
     /// The first line of a process.

@@ -20,7 +20,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, environment};
+use crate::{
+    config::{Config, ConfigErrors, environment},
+    media,
+};
 
 /// The variable that names the configuration file where `--config` does not.
 const CONFIG_VARIABLE: &str = "CHAPPE_CONFIG";
@@ -64,6 +67,9 @@ pub enum Command {
     /// Change the key that signs for the server.
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
+    /// Make a thumbnail, for a server that asks for it.
+    #[command(name = media::worker::COMMAND, hide = true)]
+    ImageWorker,
     /// Make and change accounts.
     #[command(subcommand)]
     User(UserCommand),
@@ -225,6 +231,10 @@ where
         Ok(Command::Policy(command)) => policy::run(&command, out, problems),
         Ok(Command::Mail(command)) => mail::run(&command, out, problems),
         Ok(Command::SigningKey(command)) => signing_key::run(&command, out, problems),
+        Ok(Command::ImageWorker) => {
+            media::worker::run(io::stdin().lock(), out)?;
+            Ok(SUCCESS)
+        }
         Ok(Command::User(command)) => user::run(&command, out, problems),
         Err(answer) => {
             answer.print()?;

@@ -38,6 +38,12 @@ pub struct Limits {
     pub public_join: Rate,
     /// Events of public rooms read from their history, per user.
     pub public_history: Rate,
+    /// Files uploaded, per user.
+    pub media_upload: Rate,
+    /// Files downloaded, per user; small thumbnails do not count.
+    pub media_download: Rate,
+    /// Previews of web pages asked for, per user.
+    pub url_preview: Rate,
     /// E-mail addresses looked up, per user.
     pub address_lookup: Rate,
     /// Invitations by e-mail, per user.
@@ -80,6 +86,9 @@ impl Default for Limits {
             directory_search_daily: Rate::new(0.01, 500),
             public_join: Rate::new(0.005, 30),
             public_history: Rate::new(0.5, 10_000),
+            media_upload: Rate::new(1.0, 50),
+            media_download: Rate::new(5.0, 500),
+            url_preview: Rate::new(0.5, 30),
             address_lookup: Rate::new(1.0, 20),
             third_party_invite: Rate::new(0.2, 10),
             max_body_bytes: HumanSize::from_bytes(1024 * 1024),
@@ -105,7 +114,7 @@ impl Limits {
     }
 
     /// The rates by their key.
-    pub fn rates(&self) -> [(&'static str, Rate); 13] {
+    pub fn rates(&self) -> [(&'static str, Rate); 16] {
         [
             ("login", self.login),
             ("login_failed", self.login_failed),
@@ -118,6 +127,9 @@ impl Limits {
             ("directory_search_daily", self.directory_search_daily),
             ("public_join", self.public_join),
             ("public_history", self.public_history),
+            ("media_upload", self.media_upload),
+            ("media_download", self.media_download),
+            ("url_preview", self.url_preview),
             ("address_lookup", self.address_lookup),
             ("third_party_invite", self.third_party_invite),
         ]

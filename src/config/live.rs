@@ -77,7 +77,7 @@ impl Config {
             || rate.is_some_and(|rate| rates.iter().any(|(name, _)| *name == rate))
     }
 
-    fn secrets(&self) -> [(&'static str, Option<&Secret>); 4] {
+    fn secrets(&self) -> [(&'static str, Option<&Secret>); 6] {
         [
             ("database.url", self.database.url.as_ref()),
             (
@@ -86,6 +86,11 @@ impl Config {
             ),
             ("mail.password", self.mail.password.as_ref()),
             ("calls.turn_secret", self.calls.turn_secret.as_ref()),
+            ("scanner.private_key", self.scanner.private_key.as_ref()),
+            (
+                "media.s3.secret_access_key",
+                self.media.s3.secret_access_key.as_ref(),
+            ),
         ]
     }
 }

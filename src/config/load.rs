@@ -195,7 +195,19 @@ impl Config {
             inline: &mut self.calls.turn_secret,
             file: &self.calls.turn_secret_file,
         };
-        let sources = [database, registration, mail, turn];
+        let s3 = secret::Source {
+            key: "media.s3.secret_access_key",
+            file_key: "media.s3.secret_access_key_file",
+            inline: &mut self.media.s3.secret_access_key,
+            file: &self.media.s3.secret_access_key_file,
+        };
+        let scanner = secret::Source {
+            key: "scanner.private_key",
+            file_key: "scanner.private_key_file",
+            inline: &mut self.scanner.private_key,
+            file: &self.scanner.private_key_file,
+        };
+        let sources = [database, registration, mail, turn, s3, scanner];
         sources
             .into_iter()
             .filter_map(|source| source.resolve().err())
@@ -204,7 +216,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 16] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 19] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -217,6 +229,9 @@ impl Config {
             ("application_services", &|| {
                 self.application_services.validate()
             }),
+            ("media", &|| self.media.validate()),
+            ("scanner", &|| self.scanner.validate()),
+            ("previews", &|| self.previews.validate()),
             ("notices", &|| self.notices.validate()),
             ("calls", &|| self.calls.validate()),
             ("outbound", &|| self.outbound.validate()),

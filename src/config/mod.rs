@@ -18,13 +18,16 @@ mod live;
 mod load;
 mod logging;
 mod mail;
+mod media;
 mod notices;
 mod outbound;
 pub mod policy;
 mod presence;
+mod previews;
 mod registration;
 pub mod room_policy;
 mod rooms;
+mod scanner;
 mod secret;
 mod server;
 mod sessions;
@@ -51,12 +54,15 @@ pub use self::{
     live::Live,
     logging::Logging,
     mail::{Encryption, Language, Mail},
+    media::{Avatars, Images, Media, S3},
     notices::Notices,
     outbound::Outbound,
     policy::Policy,
     presence::Presence,
+    previews::Previews,
     registration::{Registration, Terms},
     rooms::Rooms,
+    scanner::{Clamd, Scanner},
     secret::Secret,
     server::{Contact, Server, Support},
     sessions::Sessions,
@@ -92,6 +98,12 @@ pub struct Config {
     pub presence: Presence,
     /// `[application_services]`.
     pub application_services: ApplicationServices,
+    /// `[media]`.
+    pub media: Media,
+    /// `[scanner]`.
+    pub scanner: Scanner,
+    /// `[previews]`.
+    pub previews: Previews,
     /// `[notices]`.
     pub notices: Notices,
     /// `[calls]`.
@@ -122,6 +134,9 @@ impl Default for Config {
             directory: Directory::default(),
             presence: Presence::default(),
             application_services: ApplicationServices::default(),
+            media: Media::default(),
+            scanner: Scanner::default(),
+            previews: Previews::default(),
             notices: Notices::default(),
             calls: Calls::default(),
             outbound: Outbound::default(),

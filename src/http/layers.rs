@@ -187,7 +187,18 @@ fn too_slow() -> ApiError {
 
 /// Whether a request waits for news, and so may take long without working.
 fn is_long_poll(route: &str) -> bool {
-    route.ends_with("/sync") || route.ends_with("/events")
+    route.ends_with("/sync") || route.ends_with("/events") || moves_files(route)
+}
+
+/// Whether a request takes as long as its file needs, or waits for a file that is still to come.
+fn moves_files(route: &str) -> bool {
+    let is_media = route.starts_with("/_matrix/media/")
+        || route.starts_with("/_matrix/client/v1/media/")
+        || route.starts_with("/_matrix/media_proxy/");
+    is_media
+        && ["/upload", "/download", "/thumbnail/", "/scan"]
+            .iter()
+            .any(|part| route.contains(part))
 }
 
 /// Whether the specification's rules for browsers apply. Pages are not for other sites' scripts.

@@ -33,6 +33,7 @@ pub mod server;
 mod server_notices;
 mod settings;
 mod synapse_admin;
+mod synapse_media;
 mod synapse_tokens;
 mod synapse_users;
 pub mod well_known;
@@ -69,10 +70,13 @@ use crate::{
     calls::Calls,
     identity::Identity,
     keys::Keys,
+    media::Media,
     notices::Notices,
     pages::{self, Pages},
+    previews::Previews,
     random::Random,
     rooms::Rooms,
+    scanner::Scanner,
     sync::Sync,
 };
 
@@ -106,6 +110,12 @@ pub struct Services {
     pub audit: Audit,
     /// Whose address is whose, and invitations by e-mail.
     pub identity: Identity,
+    /// What people upload.
+    pub media: Media,
+    /// What looks for viruses in it.
+    pub scanner: Scanner,
+    /// Previews of web pages.
+    pub previews: Previews,
     /// What the operator tells people.
     pub notices: Notices,
     /// What clients need to call each other.
@@ -239,6 +249,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(chappe_admin::routes())
             .merge(reports::routes())
             .merge(synapse_users::routes())
+            .merge(synapse_media::routes())
             .merge(synapse_tokens::routes())
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))

@@ -131,7 +131,8 @@ pub(super) async fn sender(
     admit(state, &head, reach).await
 }
 
-async fn admit(
+/// Who sends a request, if their account may do this now.
+pub(super) async fn admit(
     state: &AppState,
     head: &http::Request<()>,
     reach: Reach,

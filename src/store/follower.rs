@@ -27,8 +27,8 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
 /// their rooms changed outside the stream, rooms whose old messages were deleted, typing, who is
-/// there, and that somebody wants to be forgotten.
-const CHANNELS: [&str; 7] = [
+/// there, that somebody wants to be forgotten, and media whose bytes have come.
+const CHANNELS: [&str; 8] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
@@ -36,6 +36,7 @@ const CHANNELS: [&str; 7] = [
     "chappe_typing",
     "chappe_presence",
     erased::CHANNEL,
+    "chappe_media",
 ];
 
 /// What other processes say, beside the stream.
@@ -47,6 +48,8 @@ pub enum Hint {
     Typing(String),
     /// Who is there; the text is the presence module's.
     Presence(String),
+    /// The bytes of media have come that others may wait for.
+    Media(String),
 }
 
 impl Store {
@@ -111,6 +114,10 @@ impl Store {
                     }
                 }
                 erased::CHANNEL => self.read_erased().await?,
+                "chappe_media" => {
+                    // Who waits looks by themselves now and then.
+                    let _ = hints.try_send(Hint::Media(notification.payload().to_owned()));
+                }
                 "chappe_presence" => {
                     // The next news of the same people puts right what is lost.
                     let _ = hints.try_send(Hint::Presence(notification.payload().to_owned()));

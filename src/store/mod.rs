@@ -41,6 +41,10 @@ pub mod key_backup;
 pub mod live;
 pub mod login_tokens;
 pub mod mails;
+pub mod media;
+pub mod media_admin;
+pub mod media_verdicts;
+pub mod media_work;
 mod membership;
 pub mod memberships;
 pub mod notice_rooms;
@@ -61,6 +65,7 @@ pub mod stream;
 pub mod threepids;
 pub mod to_device;
 pub mod transactions;
+pub mod url_previews;
 pub mod user_directory;
 pub mod users;
 

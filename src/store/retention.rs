@@ -136,7 +136,7 @@ pub async fn list_rooms(
 
 /// Deletes messages that are older than a moment, for each of these rooms those of at most `limit`
 /// positions, and tells every process (`chappe_purged`). Rooms in which nothing was left to do are
-/// not in the answer.
+/// not in the answer. Media that the deleted messages named are noted (`media_purges`).
 pub async fn purge(
     conn: &mut PgConnection,
     rooms: &[(RoomNid, i64)],
@@ -181,7 +181,7 @@ pub async fn purge(
                 AND e.position <= d.upto
                 AND e.slot_nid IS NULL
                 AND e.position <> ALL (d.extremities)
-            RETURNING e.room_nid, e.position
+            RETURNING e.room_nid, e.position, e.sender_nid, e.json
         ), unfound AS (
             DELETE FROM search_entries s
             USING deleted x
@@ -198,6 +198,15 @@ pub async fn purge(
             USING deleted x
             WHERE t.room_nid = x.room_nid
                 AND t.root = x.position
+        ), named AS (
+            -- Nobody has the media of others deleted by naming them.
+            INSERT INTO media_purges (media_id, sender_nid)
+            SELECT DISTINCT m.media_id, m.user_nid
+            FROM deleted x
+            CROSS JOIN LATERAL UNNEST(chappe_media_ids(x.json)) AS id
+            JOIN media m ON m.media_id = id AND m.user_nid = x.sender_nid
+            WHERE STRPOS(x.json, 'mxc://') > 0
+            ON CONFLICT (media_id) DO NOTHING
         ), unmarked AS (
             DELETE FROM highlights h
             USING due d

@@ -14,6 +14,10 @@ mod directory;
 mod filter;
 mod identity;
 mod keys;
+mod media;
+mod media_download;
+mod media_headers;
+mod media_request;
 mod membership;
 mod message;
 mod presence;
@@ -25,6 +29,7 @@ mod register;
 mod relations;
 mod reporting;
 mod room;
+mod scanner;
 mod search;
 mod session;
 mod sliding_sync;
@@ -75,6 +80,9 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(search::routes())
         .merge(state::routes())
         .merge(receipt::routes())
+        .merge(media::routes())
+        .merge(media_download::routes())
+        .merge(scanner::routes(state))
         .merge(typing::routes())
         .merge(presence::routes())
         .merge(account_data::routes())

@@ -140,6 +140,12 @@ async fn set_field(
     request: Ruma<SetRequest>,
 ) -> Result<set_profile_field::v3::Response, ApiError> {
     let SetRequest(body) = request.body;
+    if let ProfileFieldValue::AvatarUrl(url) = &body.value
+        && !url.as_str().is_empty()
+        && url.parts().is_ok()
+    {
+        state.media.check_avatar(url.as_str()).await?;
+    }
     let change = state
         .accounts
         .set_profile_field(&request.sender, &body.user_id, &body.value)

@@ -19,6 +19,7 @@ use ruma::{
     events::{StateEventType, TimelineEventType},
 };
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::{
     delayed_event::{self, Delayable},
@@ -28,6 +29,7 @@ use crate::{
     accounts::{Error, Requester},
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     identity::Inviter,
+    media::split_uri,
     rooms::{Actor, Delayed, How, Says},
 };
 
@@ -96,6 +98,7 @@ async fn create(
     let CreateRequest { body, says } = request.body;
     let invited: Vec<&UserId> = body.invite.iter().map(|user_id| &**user_id).collect();
     state.bridges.prepare_users(&invited).await?;
+    check_initial_avatar(&state, &body).await?;
     let room_id = if body.invite_3pid.is_empty() {
         let rooms = &state.rooms;
         rooms.create_inviting(&actor, &body, says, &[]).await?
@@ -161,6 +164,7 @@ async fn send_state(
         return Err(ApiError::guest_access_forbidden());
     }
     let content = body.body.json();
+    check_avatar(&state, &event_type.to_string(), content).await?;
     if let Some(delay) = delay {
         let event = Delayed {
             room_id: &body.room_id,
@@ -187,6 +191,55 @@ async fn send_state(
         )
         .await?;
     Ok(sent(&event_id))
+}
+
+/// The picture that a new room begins with.
+async fn check_initial_avatar(
+    state: &AppState,
+    body: &create_room::v3::Request,
+) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "type")]
+        event_type: String,
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    let events = body.initial_state.iter().rev();
+    let mut events =
+        events.filter_map(|raw| serde_json::from_str::<Event<'_>>(raw.json().get()).ok());
+    match events.find(|event| event.event_type == "m.room.avatar") {
+        Some(event) => check_avatar(state, &event.event_type, event.content).await,
+        None => Ok(()),
+    }
+}
+
+/// The picture of a room, or of a member as a client writes it, must be one that it may be.
+async fn check_avatar(
+    state: &AppState,
+    event_type: &str,
+    content: &RawValue,
+) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Content {
+        url: Option<String>,
+        avatar_url: Option<String>,
+    }
+    if !matches!(event_type, "m.room.avatar" | "m.room.member") {
+        return Ok(());
+    }
+    // A content of another shape shows no picture.
+    let Ok(content) = serde_json::from_str::<Content>(content.get()) else {
+        return Ok(());
+    };
+    let url = match event_type {
+        "m.room.avatar" => content.url,
+        _ => content.avatar_url,
+    };
+    match url.filter(|url| split_uri(url).is_some()) {
+        Some(url) => Ok(state.media.check_avatar(&url).await?),
+        None => Ok(()),
+    }
 }
 
 /// The id of an event that was sent; it has no letter that JSON would write in another way.

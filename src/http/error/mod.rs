@@ -9,8 +9,11 @@
 mod accounts;
 mod identity;
 mod keys;
+mod media;
 mod notices;
+mod previews;
 mod rooms;
+mod scanner;
 mod store;
 mod sync;
 

@@ -60,6 +60,12 @@ pub enum Kind {
     PublicJoin,
     /// Events of public rooms read from their history, per user.
     PublicHistory,
+    /// Files uploaded, per user.
+    MediaUpload,
+    /// Files downloaded, per user.
+    MediaDownload,
+    /// Previews of web pages asked for, per user.
+    UrlPreview,
     /// E-mail addresses looked up, per user.
     AddressLookup,
     /// Invitations by e-mail, per user (M3-08).
@@ -81,6 +87,9 @@ impl Kind {
             Self::DirectorySearchDaily => "directory_search_daily",
             Self::PublicJoin => "public_join",
             Self::PublicHistory => "public_history",
+            Self::MediaUpload => "media_upload",
+            Self::MediaDownload => "media_download",
+            Self::UrlPreview => "url_preview",
             Self::AddressLookup => "address_lookup",
             Self::ThirdPartyInvite => "third_party_invite",
         }
@@ -116,6 +125,9 @@ pub struct RateLimitSettings {
     pub directory_search_daily: Rate,
     pub public_join: Rate,
     pub public_history: Rate,
+    pub media_upload: Rate,
+    pub media_download: Rate,
+    pub url_preview: Rate,
     pub address_lookup: Rate,
     pub third_party_invite: Rate,
 }
@@ -136,6 +148,9 @@ impl Default for RateLimitSettings {
             directory_search_daily: rate(0.01, 500),
             public_join: rate(0.005, 30),
             public_history: rate(0.5, 10_000),
+            media_upload: rate(1.0, 50),
+            media_download: rate(5.0, 500),
+            url_preview: rate(0.5, 30),
             address_lookup: rate(1.0, 20),
             third_party_invite: rate(0.2, 10),
         }
@@ -268,6 +283,9 @@ struct Limiters {
     directory_search_daily: Limiter,
     public_join: Limiter,
     public_history: Limiter,
+    media_upload: Limiter,
+    media_download: Limiter,
+    url_preview: Limiter,
     address_lookup: Limiter,
     third_party_invite: Limiter,
 }
@@ -290,6 +308,9 @@ impl Limiters {
             directory_search_daily: limiter(settings.directory_search_daily),
             public_join: limiter(settings.public_join),
             public_history: limiter(settings.public_history),
+            media_upload: limiter(settings.media_upload),
+            media_download: limiter(settings.media_download),
+            url_preview: limiter(settings.url_preview),
             address_lookup: limiter(settings.address_lookup),
             third_party_invite: limiter(settings.third_party_invite),
         }
@@ -308,6 +329,9 @@ impl Limiters {
             Kind::DirectorySearchDaily => &self.directory_search_daily,
             Kind::PublicJoin => &self.public_join,
             Kind::PublicHistory => &self.public_history,
+            Kind::MediaUpload => &self.media_upload,
+            Kind::MediaDownload => &self.media_download,
+            Kind::UrlPreview => &self.url_preview,
             Kind::AddressLookup => &self.address_lookup,
             Kind::ThirdPartyInvite => &self.third_party_invite,
         }

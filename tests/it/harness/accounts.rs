@@ -43,7 +43,7 @@ pub(crate) struct AccountsSite {
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     settings: Settings,
     database: TestDatabase,
-    _outbox: TempDir,
+    outbox: TempDir,
 }
 
 /// What differs from the defaults.
@@ -138,7 +138,7 @@ impl AccountsSite {
             policy,
             settings: options.settings,
             database: schema,
-            _outbox: outbox,
+            outbox,
         }
     }
 
@@ -226,6 +226,68 @@ impl AccountsSite {
             self.clock.clone(),
             Random::seeded(5),
         )
+    }
+
+    /// A media service, for the same.
+    pub(crate) fn media(&self) -> chappe::media::Media {
+        let settings = chappe::media::Settings {
+            server_name: self.settings.server_name.clone(),
+            place: chappe::media::depot::Place::Folder(self.outbox.path().join("media")),
+            max_upload: 1 << 20,
+            quota: None,
+            max_pending: 10,
+            pending_lifetime: Duration::from_hours(1),
+            is_open: false,
+            unused_lifetime: None,
+            images: chappe::media::ImageLimits {
+                max_bytes: 1 << 20,
+                max_pixels: 1_000_000,
+                max_memory: 256 << 20,
+                timeout: Duration::from_secs(10),
+                workers: 1,
+            },
+            avatars: chappe::media::AvatarRules::default(),
+            program: env!("CARGO_BIN_EXE_chappe").into(),
+        };
+        let (clock, random) = (self.clock.clone(), Random::seeded(6));
+        chappe::media::Media::new(settings, self.store.clone(), clock, random).unwrap()
+    }
+
+    /// A scanner that is off, for the same.
+    pub(crate) async fn scanner(&self) -> chappe::scanner::Scanner {
+        let settings = chappe::scanner::Settings {
+            engine: None,
+            is_required: false,
+            passes_unscanned: false,
+            max_bytes: 1 << 20,
+            timeout: Duration::from_secs(10),
+            max_scans: 1,
+            verdict_lifetime: Duration::from_hours(1),
+            allowed_types: Vec::new(),
+            blocked_types: Vec::new(),
+            infected_info: String::new(),
+        };
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let (media, random) = (self.media(), Random::seeded(7));
+        chappe::scanner::Scanner::new(settings, None, store, media, clock, &random)
+            .await
+            .unwrap()
+    }
+
+    /// Previews that are off, for the same.
+    pub(crate) fn previews(&self) -> chappe::previews::Previews {
+        let settings = chappe::previews::Settings {
+            is_on: false,
+            max_page: 1 << 20,
+            max_image: 1 << 20,
+            timeout: Duration::from_secs(1),
+            lifetime: Duration::from_secs(1),
+            languages: "en".to_owned(),
+        };
+        let outbound = chappe::outbound::Settings::default();
+        let outbound = chappe::outbound::Outbound::new(&outbound).unwrap();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        chappe::previews::Previews::new(settings, store, outbound, self.media(), clock)
     }
 
     /// Server notices that are off, for the same.

@@ -147,14 +147,44 @@ impl Client {
             request = request.json(body);
         }
         let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        Ok(Answer {
-            status,
-            headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        })
+        Answer::read(response).await
+    }
+
+    /// A request with a body of any kind.
+    pub(crate) async fn respond(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Response {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body).send().await.unwrap()
+    }
+
+    /// The same, where the answer is JSON.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let response = self.respond(method, path, headers, body).await;
+        Answer::read(response).await.unwrap()
+    }
+
+    /// Posts a body in pieces, whose length is not told before.
+    pub(crate) async fn chunked(&self, path: &str, pieces: Vec<Vec<u8>>) -> Answer {
+        let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+        self.raw(Method::POST, path, &[], body).await
     }
 
     /// Syncs; without `since` from the beginning. Gives the answer, which has a `next_batch`.
@@ -235,6 +265,17 @@ impl Client {
 }
 
 impl Answer {
+    async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        Ok(Self {
+            status,
+            headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        })
+    }
+
     /// The JSON of an answer that must be 200.
     #[track_caller]
     pub(crate) fn expect_ok(self) -> Value {

@@ -117,6 +117,7 @@ impl TestServer {
                     read
                 })),
                 memory: options.memory.unwrap_or(defaults.memory),
+                program: Some(env!("CARGO_BIN_EXE_chappe").into()),
                 quick: !options.slow,
                 ..AppOptions::default()
             },
