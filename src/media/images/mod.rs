@@ -69,7 +69,7 @@ pub fn is_readable(content_type: &str) -> bool {
     )
 }
 
-/// Makes a thumbnail of a PNG, JPEG, GIF or WebP image; what it is, its bytes tell.
+/// Makes a thumbnail of a PNG, JPEG, GIF or `WebP` image; what it is, its bytes tell.
 pub fn make(input: &[u8], job: &Job) -> Outcome {
     match try_make(input, job) {
         Ok(outcome) => outcome,
