@@ -27,7 +27,11 @@ use super::{
 };
 use crate::{
     accounts::Reach,
-    http::{ApiError, AppState, Kind, body::drain, plain},
+    http::{
+        ApiError, AppState, Kind,
+        body::drain,
+        plain::{self, Plain},
+    },
     media::{self, NewUpload, Target},
 };
 
@@ -79,11 +83,8 @@ async fn preview(State(state): State<AppState>, request: Request) -> Result<Resp
 
 /// `POST /_matrix/media/v1/create`.
 async fn create(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let head = http::Request::from_parts(parts, ());
-    let sender = plain::admit(&state, &head, Reach::Public).await;
-    drain(body, state.settings.body_timeout).await;
-    let user = sender?.user();
+    let request = Plain::read(&state, request, Reach::Public).await?;
+    let user = request.sender.user();
     state.limits.check_user(Kind::MediaUpload, user)?;
     let (media_id, expires_ms) = state.media.create(user).await?;
     let body = json!({

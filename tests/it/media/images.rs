@@ -7,7 +7,9 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use super::*;
 
 pub(super) fn png(width: u32, height: u32) -> Vec<u8> {
-    let image = RgbImage::from_fn(width, height, |x, y| Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 77]));
+    let image = RgbImage::from_fn(width, height, |x, y| {
+        Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 77])
+    });
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::ImageRgb8(image)
         .write_to(&mut bytes, ImageFormat::Png)
