@@ -142,30 +142,11 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
-        let media = Media::new(
-            settings::media(config, options.program.as_deref()),
-            store.clone(),
-            Arc::clone(&options.clock),
-            options.random.clone(),
-        )
-        .context("the place for media cannot be used")?;
-        let previews = Previews::new(
-            settings::previews(config),
-            store.clone(),
-            outbound.clone(),
-            media.clone(),
-            Arc::clone(&options.clock),
-        );
-        let (scanner, scanner_key) = settings::scanner(config)?;
-        let scanner = Scanner::new(
+        let Files {
+            media,
             scanner,
-            scanner_key,
-            store.clone(),
-            media.clone(),
-            Arc::clone(&options.clock),
-            &options.random,
-        );
-        let scanner = scanner.await.context("the scanner's key cannot be read")?;
+            previews,
+        } = Files::build(config, options, &store, &outbound).await?;
         let rooms = Rooms::new(
             settings::rooms(config, &services),
             store.clone(),
@@ -205,8 +186,8 @@ impl Core {
             audit,
             accounts,
             media,
-            previews,
             scanner,
+            previews,
             rooms,
             keys,
             identity,
@@ -236,6 +217,51 @@ impl Core {
         if let Some(cluster) = self.cluster {
             cluster.stop().await;
         }
+    }
+}
+
+/// What is done with files.
+struct Files {
+    media: Media,
+    scanner: Scanner,
+    previews: Previews,
+}
+
+impl Files {
+    async fn build(
+        config: &Config,
+        options: &AppOptions,
+        store: &Store,
+        outbound: &Outbound,
+    ) -> anyhow::Result<Self> {
+        let media = Media::new(
+            settings::media(config, options.program.as_deref()),
+            store.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        )
+        .context("the place for media cannot be used")?;
+        let previews = Previews::new(
+            settings::previews(config),
+            store.clone(),
+            outbound.clone(),
+            media.clone(),
+            Arc::clone(&options.clock),
+        );
+        let (scanner, key) = settings::scanner(config)?;
+        let scanner = Scanner::new(
+            scanner,
+            key,
+            store.clone(),
+            media.clone(),
+            Arc::clone(&options.clock),
+            &options.random,
+        );
+        Ok(Self {
+            scanner: scanner.await.context("the scanner's key cannot be read")?,
+            media,
+            previews,
+        })
     }
 }
 

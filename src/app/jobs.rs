@@ -123,23 +123,7 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
-    let (media, scanner) = (core.media.clone(), core.scanner.clone());
-    let previews = core.previews.clone();
-    every(lifecycle, "media clean-up", CLEAN_UP, move || {
-        let (media, scanner) = (media.clone(), scanner.clone());
-        let previews = previews.clone();
-        async move {
-            if let Err(error) = previews.clean_up().await {
-                tracing::warn!(%error, "old previews could not be forgotten");
-            }
-            if let Err(error) = scanner.clean_up().await {
-                tracing::warn!(%error, "old verdicts could not be forgotten");
-            }
-            if let Err(error) = media.clean_up().await {
-                tracing::warn!(%error, "media that are not used could not be deleted");
-            }
-        }
-    });
+    spawn_files(core);
     let rooms = core.rooms.clone();
     every(lifecycle, "old delayed events", CLEAN_UP, move || {
         let rooms = rooms.clone();
@@ -240,6 +224,28 @@ async fn remove_guests(rooms: Rooms) {
             () = sleep(CLEAN_UP) => {}
         }
     }
+}
+
+/// Begins what is done now and then with files.
+fn spawn_files(core: &Core) {
+    let lifecycle = &core.lifecycle;
+    let (media, scanner) = (core.media.clone(), core.scanner.clone());
+    let previews = core.previews.clone();
+    every(lifecycle, "media clean-up", CLEAN_UP, move || {
+        let (media, scanner) = (media.clone(), scanner.clone());
+        let previews = previews.clone();
+        async move {
+            if let Err(error) = previews.clean_up().await {
+                tracing::warn!(%error, "old previews could not be forgotten");
+            }
+            if let Err(error) = scanner.clean_up().await {
+                tracing::warn!(%error, "old verdicts could not be forgotten");
+            }
+            if let Err(error) = media.clean_up().await {
+                tracing::warn!(%error, "media that are not used could not be deleted");
+            }
+        }
+    });
 }
 
 /// Does what accounts have to do in rooms: at once what this process has written down, and now and

@@ -279,15 +279,12 @@ impl Incoming {
     /// It cannot be written.
     pub async fn finish(mut self) -> Result<Written, Error> {
         let last = self.part.split().freeze();
-        match self.multipart.take() {
-            Some(mut multipart) => {
-                multipart.put(last);
-                multipart.finish().await?;
-            }
-            None => {
-                let path = Path::from(self.key.as_str());
-                self.depot.store.put(&path, last.into()).await?;
-            }
+        if let Some(mut multipart) = self.multipart.take() {
+            multipart.put(last);
+            multipart.finish().await?;
+        } else {
+            let path = Path::from(self.key.as_str());
+            self.depot.store.put(&path, last.into()).await?;
         }
         self.depot.sync(&self.key).await?;
         Ok(Written {

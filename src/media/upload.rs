@@ -126,8 +126,8 @@ impl Media {
         };
         let mut conn = self.0.store.conn().await?;
         let usage = media::find_usage(&mut conn, user).await?;
-        let used = u64::try_from(usage.bytes).unwrap_or_default();
-        if used.saturating_add(more) > quota {
+        let bytes = u64::try_from(usage.bytes).unwrap_or_default();
+        if bytes.saturating_add(more) > quota {
             return Err(Error::Quota);
         }
         Ok(())

@@ -74,7 +74,8 @@ struct Key {
     alg: String,
     kty: String,
     k: Zeroizing<String>,
-    key_ops: Vec<String>,
+    #[serde(rename = "key_ops")]
+    operations: Vec<String>,
     ext: bool,
 }
 
@@ -116,7 +117,7 @@ fn decrypt(encrypted: &Encrypted, own: &PkDecryption) -> Result<Zeroizing<Vec<u8
 
 fn read(file: File) -> Result<FileKey, Error> {
     let key = &file.key;
-    let may = |operation: &str| key.key_ops.iter().any(|one| one == operation);
+    let may = |operation: &str| key.operations.iter().any(|one| one == operation);
     let is_right = file.v == "v2"
         && key.alg == "A256CTR"
         && key.kty == "oct"

@@ -29,7 +29,7 @@ use crate::{
 /// How long somebody waits for bytes that are still to come, where they do not say.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest that somebody waits.
-const MOST_PATIENCE: Duration = Duration::from_secs(60);
+const MOST_PATIENCE: Duration = Duration::from_mins(1);
 /// Thumbnails with longer sides count as downloads.
 const SMALL: u32 = 320;
 
@@ -112,7 +112,7 @@ pub(super) async fn small(
         return Ok(not_modified(etag));
     }
     let thumbnail = state.media.thumbnail(&item.file, wanted).await?;
-    shown(thumbnail, etag)
+    Ok(shown(thumbnail, etag))
 }
 
 /// What a request takes from its sender's limits.
@@ -222,7 +222,7 @@ pub(super) async fn whole(
     Ok(response)
 }
 
-fn shown(thumbnail: Thumbnail, etag: HeaderValue) -> Result<Response, ApiError> {
+fn shown(thumbnail: Thumbnail, etag: HeaderValue) -> Response {
     let ending = thumbnail.content_type.strip_prefix("image/");
     let name = format!("thumbnail.{}", ending.unwrap_or("bin"));
     let mut response = Response::new(Body::from_stream(thumbnail.bytes));
@@ -231,7 +231,7 @@ fn shown(thumbnail: Thumbnail, etag: HeaderValue) -> Result<Response, ApiError> 
     media_headers::describe(out, Some(&thumbnail.content_type), shown);
     out.insert(ETAG, etag);
     out.insert(CONTENT_LENGTH, thumbnail.size.into());
-    Ok(response)
+    response
 }
 
 fn no_such_part(size: u64) -> Response {
