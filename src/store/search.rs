@@ -231,6 +231,7 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), St
             (stream_position, room_nid, position, sender_nid, key, words)
         SELECT n.stream_position, n.room_nid, n.position, n.sender_nid, n.key,
             TO_TSVECTOR('french', n.text)
+                || TO_TSVECTOR('french', n.folded)
                 || TO_TSVECTOR('english', n.text)
                 || TO_TSVECTOR('simple', n.folded)
                 || ARRAY_TO_TSVECTOR(ARRAY[n.room])
@@ -317,6 +318,7 @@ pub async fn find(conn: &mut PgConnection, search: &Search) -> Result<Vec<Found>
             TS_RANK(
                 s.words,
                 PLAINTO_TSQUERY('french', $1)
+                    || PLAINTO_TSQUERY('french', $2)
                     || PLAINTO_TSQUERY('english', $1)
                     || PLAINTO_TSQUERY('simple', $2)
             ) AS "rank!" -- not null for what is not null
@@ -325,6 +327,7 @@ pub async fn find(conn: &mut PgConnection, search: &Search) -> Result<Vec<Found>
             ON r.room_nid = s.room_nid
         WHERE s.words @@ (
                 PLAINTO_TSQUERY('french', $1)
+                || PLAINTO_TSQUERY('french', $2)
                 || PLAINTO_TSQUERY('english', $1)
                 || PLAINTO_TSQUERY('simple', $2)
             )

@@ -219,8 +219,7 @@ impl Viewer {
         self.may_see(event.position) && !self.ignores(event)
     }
 
-    /// The parts of the room that may be seen, as far as they are known, each from its first to its
-    /// last position.
+    /// The parts of the room that may be seen, as far as they are known: first and last positions.
     pub(super) fn visible_parts(&self) -> impl Iterator<Item = (i64, i64)> {
         let newest = self.head.position().0;
         let parts = self.visible.iter();

@@ -131,9 +131,16 @@ impl Rooms {
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(MAX_RESULTS));
         let limit = limit.unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
 
+        let group = token.and_then(|token| token.group);
         let mut viewers = Viewers::new();
         let (hits, looked_at) = self
-            .take(reader, &candidates, &query.filter, limit, &mut viewers)
+            .take(
+                reader,
+                &candidates,
+                (&query.filter, group),
+                limit,
+                &mut viewers,
+            )
             .await?;
         let more = hits.len() == limit || looked_at < candidates.len();
         let last = looked_at.checked_sub(1).and_then(|at| candidates.get(at));
@@ -144,7 +151,7 @@ impl Rooms {
             },
             offset: if query.by_rank { offset + looked_at } else { 0 },
             count,
-            group: token.and_then(|token| token.group),
+            group,
         });
         let results = self.result_texts(reader, query, &hits, &viewers).await?;
         Ok(SearchPage {
@@ -245,6 +252,8 @@ impl Rooms {
         token: Option<SearchToken>,
     ) -> Result<Vec<Found>, Error> {
         let group = token.and_then(|token| token.group);
+        // The best of all are counted before one group is taken from them.
+        let group = group.filter(|_| !query.by_rank);
         if let Some(OneGroup::Room(room)) = group {
             searched.retain(|(searched, _)| *searched == room);
         }
@@ -281,7 +290,7 @@ impl Rooms {
         &self,
         reader: &Actor,
         candidates: &[Found],
-        wanted: &RoomEventFilter,
+        (wanted, group): (&RoomEventFilter, Option<OneGroup>),
         limit: usize,
         viewers: &mut Viewers,
     ) -> Result<(Vec<Hit>, usize), Error> {
@@ -303,6 +312,9 @@ impl Rooms {
             self.add_viewers(reader, &places, viewers).await?;
             for found in chunk {
                 looked_at += 1;
+                if !is_in(group, found) {
+                    continue;
+                }
                 let event = events.get(&(found.room, found.position));
                 let viewer = viewers.get(&found.room).and_then(Option::as_ref);
                 if let (Some(event), Some(viewer)) = (event, viewer)
@@ -423,6 +435,15 @@ impl Rooms {
             }
         }
         Ok(states)
+    }
+}
+
+/// Whether a result is in the group that a client goes on in.
+fn is_in(group: Option<OneGroup>, found: &Found) -> bool {
+    match group {
+        None => true,
+        Some(OneGroup::Room(room)) => found.room == room,
+        Some(OneGroup::Sender(sender)) => found.sender == sender,
     }
 }
 

@@ -176,7 +176,7 @@ async fn results_are_paged_and_grouped() {
         (json!({ "rooms": [one] }), 6),
         (json!({ "not_rooms": [one] }), 6),
         (json!({ "senders": [ben.user_id] }), 6),
-        (json!({ "not_senders": [ben.user_id, "@a\u{0}:b"] }), 6),
+        (json!({ "not_senders": [ben.user_id] }), 6),
         (json!({ "rooms": ["!elsewhere:example.org"] }), 0),
         (json!({ "rooms": [] }), 0),
     ] {
@@ -345,7 +345,7 @@ async fn the_event_of_a_time_is_found_in_both_directions() {
         let rest = format!("timestamp_to_event?ts={ts}&dir={dir}");
         format!("/_matrix/client/v1/{}", path(&room_id, &rest))
     };
-    let events = anna.messages(&room_id, "&dir=b&limit=20").await;
+    let events = anna.messages(&room_id, "&limit=20").await;
     let times: Vec<i64> = events["chunk"]
         .as_array()
         .unwrap()
