@@ -82,6 +82,10 @@ impl Core {
     ///
     /// # Errors
     /// [`BadConfiguration`] is among the causes where the configuration is to blame.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "all services in order, one after the other"
+    )]
     pub async fn build(config: &Config, options: &AppOptions) -> anyhow::Result<Self> {
         let server = &config.server;
         // Before anything slow.

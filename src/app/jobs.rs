@@ -93,6 +93,7 @@ async fn hear(
 }
 
 /// Begins what is done now and then.
+#[expect(clippy::too_many_lines, reason = "a list of jobs")]
 pub(super) fn spawn(core: &Core, clock: &SharedClock) {
     let lifecycle = &core.lifecycle;
     let accounts = core.accounts.clone();

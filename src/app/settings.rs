@@ -169,8 +169,8 @@ pub(super) fn previews(config: &Config) -> previews::Settings {
 /// `program` reads images; this one if not set.
 pub(super) fn media(config: &Config, program: Option<&Path>) -> media::Settings {
     let media = &config.media;
-    let place = match &media.s3.bucket {
-        Some(bucket) => depot::Place::S3(Box::new(depot::S3 {
+    let place = if let Some(bucket) = &media.s3.bucket {
+        depot::Place::S3(Box::new(depot::S3 {
             bucket: bucket.clone(),
             endpoint: media.s3.endpoint.as_ref().map(ToString::to_string),
             region: media.s3.region.clone(),
@@ -182,11 +182,10 @@ pub(super) fn media(config: &Config, program: Option<&Path>) -> media::Settings 
                     .map(|key| Zeroizing::new(key.expose().to_owned())),
             ),
             prefix: media.s3.prefix.clone(),
-        })),
-        None => {
-            let default = || config.server.data_folder.join("media");
-            depot::Place::Folder(media.folder.clone().unwrap_or_else(default))
-        }
+        }))
+    } else {
+        let default = || config.server.data_folder.join("media");
+        depot::Place::Folder(media.folder.clone().unwrap_or_else(default))
     };
     media::Settings {
         server_name: config.server.name.clone(),

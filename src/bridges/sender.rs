@@ -439,7 +439,7 @@ impl Sender {
     }
 }
 
-async fn changed<T>(news: &mut watch::Receiver<T>) {
+async fn changed<T: Send + Sync>(news: &mut watch::Receiver<T>) {
     // The other end is there as long as the server is.
     if news.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -3,6 +3,7 @@
 //! RFC 9110, "Conditional Requests". All other answers are kept by nobody: see `layers`.
 
 use axum::response::{IntoResponse as _, Response};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -44,11 +45,7 @@ impl Document {
     pub(super) fn new(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         let digest = Sha256::digest(&text);
-        let digest: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = URL_SAFE_NO_PAD.encode(digest.get(..12).unwrap_or_default());
         // Compression is another form of the same, so the tag is a weak one.
         let tag = HeaderValue::try_from(format!("W/\"{digest}\""));
         Self {

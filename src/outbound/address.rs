@@ -61,12 +61,16 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, g, h] = address.segments();
     // An IPv4 address behind a translator (RFC 6052) is what it is there.
-    if [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        let [[w, x], [y, z]] = [g, h].map(u16::to_be_bytes);
-        return is_public_v4(Ipv4Addr::new(w, x, y, z));
-    }
+    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else {
+        return is_public_segment(address);
+    };
+    let [[first, second], [third, fourth]] = [high, low].map(u16::to_be_bytes);
+    is_public_v4(Ipv4Addr::new(first, second, third, fourth))
+}
+
+fn is_public_segment(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
     // Public addresses are 2000::/3; in it are protocol assignments with Teredo (2001::/23),
     // documentation (2001:db8::/32 and 3fff::/20) and 6to4, which hides an IPv4 address.
     a & 0xe000 == 0x2000

@@ -128,7 +128,7 @@ impl Walk<'_> {
     fn show(&mut self, head: &Arc<RoomHead>) {
         let room = head.room();
         let children = children(room, self.suggested_only);
-        let events = children.iter().map(|child| child.stripped()).collect();
+        let events = children.iter().map(Child::stripped).collect();
         self.shown.push(room.room_id().to_owned());
         self.page.rooms.push((Outline::of(room), events));
         self.enter(room, children);

@@ -156,6 +156,7 @@ impl Drop for Waiting<'_> {
 
 impl Sync {
     /// The service. When `stop` is asked for, waiting syncs are answered.
+    #[expect(clippy::too_many_arguments, reason = "what it asks, each once")]
     pub fn new(
         store: Store,
         rooms: Rooms,

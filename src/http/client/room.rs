@@ -108,8 +108,8 @@ async fn create(
                 .limits
                 .check_user(Kind::ThirdPartyInvite, actor.user)?;
         }
-        let inviter = Inviter::from(&*request.sender);
-        state.identity.create_room(&inviter, body, says).await?
+        let host = Inviter::from(&*request.sender);
+        state.identity.create_room(&host, body, says).await?
     };
     Ok(create_room::v3::Response::new(room_id))
 }

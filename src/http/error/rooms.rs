@@ -46,7 +46,7 @@ impl From<Error> for ApiError {
                 "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM",
                 message,
             ),
-            Error::NotLeft => Self::bad_request(message),
+            Error::NotLeft | Error::NestedThread => Self::bad_request(message),
             Error::UnsupportedVersion(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 ErrorCode::UnsupportedRoomVersion,
@@ -72,7 +72,6 @@ impl From<Error> for ApiError {
                 ErrorCode::DuplicateAnnotation,
                 message,
             ),
-            Error::NestedThread => Self::bad_request(message),
             Error::Busy => Self::unavailable(),
             Error::Store(error) => error.into(),
         }

@@ -59,6 +59,9 @@ struct Profile {
     avatar_url: Option<String>,
 }
 
+/// The states of one slot, each from a position on.
+type Versions = Vec<(RoomPosition, Arc<Pdu>)>;
+
 impl Rooms {
     /// What is around results: one query for the events of all, and one for profiles that changed.
     pub(super) async fn around(
@@ -158,7 +161,7 @@ impl Rooms {
             let mut conn = self.0.store.conn().await?;
             state::slots_at(&mut conn, &wanted).await?
         };
-        let mut then: HashMap<(RoomNid, String), Vec<(RoomPosition, Arc<Pdu>)>> = HashMap::new();
+        let mut then: HashMap<(RoomNid, String), Versions> = HashMap::new();
         for row in rows {
             let user = row.pdu.state_key().unwrap_or_default().to_owned();
             let versions = then.entry((row.room, user)).or_default();

@@ -10,7 +10,7 @@ use std::{
 
 use imbl::HashMap;
 use ruma::{OwnedRoomId, OwnedUserId};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Notify;
 
@@ -62,13 +62,13 @@ pub struct UserRooms {
 fn ignored_users(content: &str) -> Ignored {
     #[derive(Deserialize)]
     struct Content {
-        ignored_users: std::collections::HashMap<String, IgnoredAny>,
+        ignored_users: serde_json::Map<String, Value>,
     }
     let content = serde_json::from_str::<Content>(content);
     let users = content.map(|content| content.ignored_users);
+    let users = users.unwrap_or_default().into_iter();
     users
-        .unwrap_or_default()
-        .into_keys()
+        .map(|(user_id, _)| user_id)
         .filter(|user_id| !user_id.contains('\0'))
         .filter_map(|user_id| OwnedUserId::try_from(user_id).ok())
         .collect()

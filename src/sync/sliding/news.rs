@@ -365,16 +365,15 @@ impl RoomNews {
         let sent = sent.filter(|_| !self.initial);
         let from = self.from.filter(|_| sent.is_some());
         if let (Some(sent), Some(from)) = (sent, from) {
-            let changed: Vec<Arc<Pdu>> = match &section.known {
-                Some(events) => newest_state(events, to),
-                None => {
-                    let both = required.union(&sent.required);
-                    let changed = both.select(room).into_iter();
-                    changed
-                        .filter(|event| event.position > from.0 && event.position <= to.0)
-                        .map(|event| Arc::clone(&event.pdu))
-                        .collect()
-                }
+            let changed: Vec<Arc<Pdu>> = if let Some(events) = &section.known {
+                newest_state(events, to)
+            } else {
+                let both = required.union(&sent.required);
+                let changed = both.select(room).into_iter();
+                changed
+                    .filter(|event| event.position > from.0 && event.position <= to.0)
+                    .map(|event| Arc::clone(&event.pdu))
+                    .collect()
             };
             let is_outdated =
                 |pdu: &Arc<Pdu>| !required.wants_event(pdu) && sent.required.wants_event(pdu);

@@ -6,6 +6,7 @@ use super::{
     Conversation,
     lists::{Choice, Chosen},
     news::{News, RoomNews},
+    past::Past,
     request::OfRooms,
     snapshot::{Kind, Sent, Snapshot},
 };
@@ -25,7 +26,7 @@ impl News {
         let mut next = (*conversation.known).clone();
         let extensions = &conversation.request.extensions;
         if let Some(since) = conversation.since() {
-            for room in self.past.unseen(survey, &next, choice) {
+            for room in Past::unseen(survey, &next, choice) {
                 if let Some(sent) = next.rooms.get_mut(&room) {
                     sent.behind = sent.behind.or(Some(since.position));
                 }

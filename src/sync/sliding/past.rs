@@ -178,7 +178,6 @@ impl Past {
 
     /// The rooms that the client was told of, that are not chosen, and in which something happened.
     pub(super) fn unseen(
-        &self,
         survey: &Survey,
         known: &Snapshot,
         choice: &Choice<'_>,
