@@ -298,6 +298,12 @@ fn is_time_zone(name: &str) -> bool {
         && name.bytes().all(is_usable)
 }
 
+/// Whether a name that is fixed for people can be changed: by administrators, and by application
+/// services, whose users have the names of those whom they stand for.
+fn names_itself(requester: &Requester) -> bool {
+    requester.is_admin() || requester.service().is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_field_name, is_time_zone};
@@ -340,10 +346,4 @@ mod tests {
             assert_eq!(is_time_zone(name), expected, "{name}");
         }
     }
-}
-
-/// Whether a name that is fixed for people can be changed: by administrators, and by application
-/// services, whose users have the names of those whom they stand for.
-fn names_itself(requester: &Requester) -> bool {
-    requester.is_admin() || requester.service().is_some()
 }

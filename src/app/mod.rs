@@ -159,7 +159,8 @@ impl App {
         // First of all, so that a second server on the same addresses changes nothing.
         let listeners = Listeners::reserve(&config.listeners)?;
         listeners.complete(&mut config.server.public_url);
-        let core = Core::build(&config, &options).await?;
+        // Boxed: it is large, and alive as long as this is.
+        let core = Box::pin(Core::build(&config, &options)).await?;
         let soft = options.lifecycle.soft();
         let waiting = Arc::new(Waiting(core.metrics.clone()));
         let presence = sync::Presence::new(

@@ -71,6 +71,7 @@ fn a_listed_network_is_reached() {
 }
 
 /// A server that answers each connection with the next of these texts; gives its port.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
 async fn serve(answers: Vec<String>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -10,7 +10,6 @@
     clippy::similar_names,
     clippy::too_many_lines,
     clippy::unnecessary_debug_formatting,
-    clippy::unused_self,
     clippy::useless_conversion,
     reason = "tests tell stories, in order and at length"
 )]

@@ -191,7 +191,13 @@ mod tests {
 
     #[test]
     fn pairs_and_wildcards_say_which_state_is_wanted() {
-        let cases: &[(&[(&str, &str)], &str, &str, bool)] = &[
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            &'static str,
+            &'static str,
+            bool,
+        );
+        let cases: &[Case] = &[
             (&[], "m.room.name", "", false),
             (&[("m.room.name", "")], "m.room.name", "", true),
             (&[("m.room.name", "")], "m.room.name", "a", false),

@@ -68,7 +68,7 @@ impl Site {
     pub(crate) fn service(&self) -> Client {
         let mut client = self.server.client();
         client.token = Some(AS_TOKEN.to_owned());
-        client.user_id = "@_bridge_bot:example.org".to_owned();
+        "@_bridge_bot:example.org".clone_into(&mut client.user_id);
         client
     }
 }

@@ -90,6 +90,10 @@ impl Bridge {
         texts.map(str::to_owned).collect()
     }
 
+    #[expect(
+        clippy::future_not_send,
+        reason = "a test waits for it in its own thread"
+    )]
     async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         until(what, || format!("{:#?}", self.got()), async || holds(self)).await;
     }

@@ -81,7 +81,7 @@ async fn guests_may_do_what_the_specification_lists_and_nothing_else() {
         let path = path
             .replace("{field}", "displayname")
             .replace("{key_name}", "displayname");
-        path.replace('{', "").replace('}', "")
+        path.replace(['{', '}'], "")
     };
     let mut faults = Vec::new();
     for operation in operations::routed() {

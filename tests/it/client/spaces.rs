@@ -147,7 +147,7 @@ async fn a_walk_shows_what_the_walker_may_join_or_read_and_nothing_else() {
             "invited",
             json!({ "preset": "private_chat", "invite": [ben.user_id] }),
         ),
-        ("knock", rule(json!({ "join_rule": "knock" }))),
+        ("knock", rule(&json!({ "join_rule": "knock" }))),
         (
             "readable",
             json!({ "preset": "private_chat", "initial_state": [{
@@ -155,8 +155,8 @@ async fn a_walk_shows_what_the_walker_may_join_or_read_and_nothing_else() {
             "content": { "history_visibility": "world_readable" },
         }] }),
         ),
-        ("members", rule(allow(&root))),
-        ("strangers", rule(allow("!elsewhere:example.org"))),
+        ("members", rule(&allow(&root))),
+        ("strangers", rule(&allow("!elsewhere:example.org"))),
     ];
     for (name, mut room) in rooms {
         room["name"] = name.into();
@@ -212,7 +212,7 @@ async fn a_walk_shows_what_the_walker_may_join_or_read_and_nothing_else() {
     }
 }
 
-fn rule(content: Value) -> Value {
+fn rule(content: &Value) -> Value {
     json!({ "initial_state": [{ "type": "m.room.join_rules", "content": content }] })
 }
 

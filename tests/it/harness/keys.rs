@@ -36,6 +36,7 @@ impl Signer {
 }
 
 /// A device with its keys.
+#[expect(clippy::struct_field_names, reason = "as the specification calls it")]
 pub(crate) struct Device {
     pub(crate) signer: Signer,
     user_id: String,

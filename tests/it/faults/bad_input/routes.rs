@@ -47,6 +47,26 @@ pub(super) fn all() -> Vec<Route> {
 fn others() -> Vec<Route> {
     vec![
         Route::plain(
+            "put_dehydrated_device",
+            Method::PUT,
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        ),
+        Route::plain(
+            "get_dehydrated_device",
+            Method::GET,
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        ),
+        Route::plain(
+            "delete_dehydrated_device",
+            Method::DELETE,
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        ),
+        Route::plain(
+            "get_events",
+            Method::POST,
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events",
+        ),
+        Route::plain(
             "stage",
             Method::GET,
             "/_matrix/client/v3/auth/{auth_type}/fallback/web",
