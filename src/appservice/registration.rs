@@ -67,7 +67,11 @@ impl Registration {
             ("as_token", &self.as_token),
             ("hs_token", &self.hs_token),
         ] {
-            if value.is_empty() || value.chars().any(|c| c.is_control() || c == ' ') {
+            if value.is_empty()
+                || value
+                    .chars()
+                    .any(|c| c.is_control() || (c == ' ' && field != "id"))
+            {
                 return Err(format!("`{field}` is empty, or holds what it cannot"));
             }
         }

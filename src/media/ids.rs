@@ -77,7 +77,8 @@ mod tests {
             ("example.org", "a\0", false),
             ("example.org", "é", false),
             ("", "a", false),
-            ("..", "a", false),
+            // A name by its grammar, and never a path.
+            ("..", "a", true),
             ("exa/mple.org", "a", false),
             ("example.org", &"a".repeat(255), true),
             ("example.org", &"a".repeat(256), false),

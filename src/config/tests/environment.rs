@@ -61,7 +61,7 @@ fn a_wrong_variable_is_named() {
              expected a whole number from 0 to 4294967295",
             "CHAPPE__LISTENERS__5__ADDRESS: found `5`, expected the number of one of 1 elements",
             "CHAPPE__ROOMS__DEFAULT: rooms.default: unknown key `default`; did you mean \
-             `default_version`? known keys here: `default_version`, `retention`, `delayed_events`",
+             `default_version`? known keys here: `default_version`, `search`, `retention`, `delayed_events`",
         ]
     );
 }

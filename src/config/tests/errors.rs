@@ -23,7 +23,7 @@ fn an_unknown_key_unlike_any_other_gets_no_suggestion() {
         errors("[rooms]\nzzz = 1\n"),
         [
             "test.toml:2:1: rooms.zzz: unknown key `zzz`; known keys here: `default_version`, \
-          `retention`, `delayed_events`"
+          `search`, `retention`, `delayed_events`"
         ]
     );
 }
