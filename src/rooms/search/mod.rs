@@ -362,12 +362,11 @@ impl Rooms {
             };
             viewers.insert(room.nid(), viewer);
         }
-        for (room, position) in first {
-            if let Some(Some(viewer)) = viewers.get_mut(&room) {
-                viewer.reach(&self.0.store, position).await?;
-            }
-        }
-        Ok(())
+        let short = viewers.iter_mut().filter_map(|(room, viewer)| {
+            let position = first.get(room)?;
+            Some((viewer.as_mut()?, *position))
+        });
+        Ok(Viewer::reach_all(&self.0.store, short.collect()).await?)
     }
 
     /// The results as JSON, with what is around them.
@@ -420,15 +419,17 @@ impl Rooms {
             return Ok(Vec::new());
         }
         let rooms: BTreeSet<_> = hits.iter().map(|hit| hit.event.room).collect();
+        let strangers = viewers.iter_mut().filter_map(|(room, viewer)| {
+            let viewer = viewer.as_mut().filter(|_| rooms.contains(room))?;
+            let is_member = viewer.head().room().is_joined(&reader.user_id);
+            (!is_member).then_some((viewer, RoomPosition(1)))
+        });
+        Viewer::reach_all(&self.0.store, strangers.collect()).await?;
         let mut states = Vec::with_capacity(rooms.len());
         for room in rooms {
             let Some(Some(viewer)) = viewers.get_mut(&room) else {
                 continue;
             };
-            let is_member = viewer.head().room().is_joined(&reader.user_id);
-            if !is_member {
-                viewer.reach(&self.0.store, RoomPosition(1)).await?;
-            }
             if let Some(at) = viewer.last_readable_state_position() {
                 let room_id = viewer.head().room().room_id().to_owned();
                 states.push((room_id, self.state_texts_at(viewer, at, None).await?));
