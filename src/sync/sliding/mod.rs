@@ -2,7 +2,7 @@
 //!
 //! A look surveys the user's rooms at one moment ([`Survey`]), chooses those in the windows of the
 //! lists and those subscribed to ([`lists`]), works out what the client does not know of them
-//! ([`news`]) from what it was told before ([`snapshot`]), and writes it ([`write`]) with what the
+//! ([`news`]) from what it was told before ([`snapshot`]), and writes it ([`mod@write`]) with what the
 //! extensions add ([`extensions`]). With nothing new it waits as `/sync` does. Timelines, history
 //! visibility and the state of rooms that were left are those of `/sync`.
 //!
