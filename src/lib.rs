@@ -48,6 +48,7 @@ pub mod keys;
 // Layer 9: what a client missed, whose address is whose, and what the operator tells people.
 pub mod identity;
 pub mod notices;
+pub mod push;
 pub mod sync;
 
 // Layer 10: what application services are told and asked.

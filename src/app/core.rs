@@ -27,6 +27,7 @@ use crate::{
     outbound::Outbound,
     policy::Policy,
     previews::Previews,
+    push::Push,
     rooms::Rooms,
     scanner::Scanner,
     store::{
@@ -71,6 +72,8 @@ pub struct Core {
     pub identity: Identity,
     /// What the operator tells people.
     pub notices: Notices,
+    /// Telling devices what notifies their users.
+    pub push: Push,
     /// Stops the journal, after what waits was written.
     pub(super) journal_stop: CancellationToken,
     cluster: Option<Cluster>,
@@ -180,6 +183,15 @@ impl Core {
             Arc::clone(&options.clock),
             options.random.clone(),
         );
+        let push = Push::new(
+            settings::push(config),
+            store.clone(),
+            rooms.clone(),
+            outbound.clone(),
+            mailer.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        );
         Ok(Self {
             lifecycle,
             metrics,
@@ -196,6 +208,7 @@ impl Core {
             keys,
             identity,
             notices,
+            push,
             journal_stop,
             cluster,
         })

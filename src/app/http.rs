@@ -70,6 +70,7 @@ pub(super) fn state(
         previews: core.previews.clone(),
         notices: core.notices.clone(),
         calls: Calls::new(settings::calls(&config.calls), Arc::clone(&options.clock)),
+        push: core.push.clone(),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),

@@ -10,6 +10,7 @@ use crate::{
     clock::SharedClock,
     lifecycle::Lifecycle,
     media::Media,
+    push::Push,
     rooms::{self, Rooms},
     store::{Hint, Store, StoreError, UserNid, transactions},
     sync::Presence,
@@ -96,6 +97,8 @@ async fn hear(
 #[expect(clippy::too_many_lines, reason = "a list of jobs")]
 pub(super) fn spawn(core: &Core, clock: &SharedClock) {
     let lifecycle = &core.lifecycle;
+    push(core);
+    mail_unread(core);
     let accounts = core.accounts.clone();
     every(lifecycle, "last seen", SEEN, move || {
         let accounts = accounts.clone();
@@ -247,6 +250,40 @@ fn spawn_files(core: &Core) {
             }
         }
     });
+}
+
+/// Tells push gateways, and tries again those that failed.
+fn push(core: &Core) {
+    let lifecycle = &core.lifecycle;
+    let dispatch = core.push.clone().dispatch(lifecycle.soft());
+    lifecycle.spawn("push", dispatch);
+    let push = core.push.clone();
+    every(lifecycle, "push again", Push::RETRY, move || {
+        let push = push.clone();
+        async move {
+            if let Err(error) = push.retry().await {
+                tracing::warn!(%error, "push gateways could not be tried again");
+            }
+        }
+    });
+}
+
+/// Writes the mails about unread messages.
+fn mail_unread(core: &Core) {
+    let push = core.push.clone();
+    every(
+        &core.lifecycle,
+        "mails about messages",
+        Push::MAIL,
+        move || {
+            let push = push.clone();
+            async move {
+                if let Err(error) = push.mail().await {
+                    tracing::warn!(%error, "mails about unread messages could not be written");
+                }
+            }
+        },
+    );
 }
 
 /// Does what accounts have to do in rooms: at once what this process has written down, and now and

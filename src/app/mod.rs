@@ -274,6 +274,11 @@ impl App {
         &self.core.policy
     }
 
+    /// Telling devices what notifies their users.
+    pub fn push(&self) -> &crate::push::Push {
+        &self.core.push
+    }
+
     /// Where mails go.
     pub fn mailer(&self) -> &Mailer {
         &self.core.mailer

@@ -27,7 +27,7 @@ use crate::{
     media::{self, depot},
     notices, outbound,
     policy::Policy,
-    previews, rooms, scanner,
+    previews, push, rooms, scanner,
 };
 
 use super::BadConfiguration;
@@ -73,6 +73,21 @@ pub(super) fn registrations(config: &Config) -> Result<Registry, Vec<Problem>> {
     })
 }
 
+pub(super) fn push(config: &Config) -> push::Settings {
+    push::Settings {
+        allow_http: config.push.allow_http,
+        noisy: config.push.noisy,
+        expiry: config
+            .accounts
+            .validity
+            .period
+            .map(|_| config.accounts.validity.exclude.clone()),
+        mail_delay: config.push.mail_delay.get(),
+        web_client_url: config.server.web_client_url.clone(),
+        public_url: config.server.public_url.clone(),
+    }
+}
+
 pub(super) fn notices(config: &Config) -> notices::Settings {
     let notices = config.notices.clone();
     notices::Settings {
@@ -91,6 +106,7 @@ pub(super) fn rooms(config: &Config, services: &SharedRegistry) -> rooms::Settin
             UserId::parse(format!("@{local_part}:{}", config.server.name)).ok()
         }),
         search: config.rooms.search,
+        noisy: config.push.noisy,
         retention: rooms::Retention {
             purges: config.rooms.retention.purges(config.server.profile),
             default: config

@@ -37,7 +37,7 @@ const DATABASE_PAUSE: Duration = Duration::from_secs(2);
 /// The pauses after a service did not take a transaction: from the first to the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// How many entries of the stream are looked at in one go.
-const PAGE: u16 = 500;
+const PAGE: usize = 500;
 /// How far a service may be ahead of what the database knows of it, where nothing concerned it.
 const UNSAVED: i64 = 1_000;
 /// The length of transaction ids.
@@ -110,7 +110,7 @@ impl Sender {
 
     async fn run(mut self, stop: CancellationToken) {
         let parts = &self.bridges.0.parts;
-        let mut news = parts.store.live().news();
+        let mut news = parts.store.live().advances();
         let mut typing = parts.rooms.typing_news();
         // Nobody misses who typed before this.
         (_, self.typing) = parts.rooms.all_typing_changes(0);
@@ -224,7 +224,7 @@ impl Sender {
         if self.service.receives_ephemeral() {
             self.add_typing(&mut body).await?;
         }
-        let has_more = seen < entries.len() || entries.len() == usize::from(PAGE);
+        let has_more = seen < entries.len() || entries.len() == PAGE;
         if body.is_empty() {
             let mut saved = saved;
             if self.position.0 - saved.0 >= UNSAVED {

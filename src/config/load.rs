@@ -161,6 +161,7 @@ const SECTIONS: &[&str] = &[
     "directory",
     "notices",
     "calls",
+    "push",
     "outbound",
     "limits",
     "audit",
@@ -216,7 +217,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 19] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 20] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -234,6 +235,7 @@ impl Config {
             ("previews", &|| self.previews.validate()),
             ("notices", &|| self.notices.validate()),
             ("calls", &|| self.calls.validate()),
+            ("push", &|| self.push.validate()),
             ("outbound", &|| self.outbound.validate()),
             ("limits", &|| self.limits.validate()),
             ("logging", &|| self.logging.validate()),

@@ -24,6 +24,7 @@ mod outbound;
 pub mod policy;
 mod presence;
 mod previews;
+mod push;
 mod registration;
 pub mod room_policy;
 mod rooms;
@@ -60,6 +61,7 @@ pub use self::{
     policy::Policy,
     presence::Presence,
     previews::Previews,
+    push::Push,
     registration::{Registration, Terms},
     rooms::Rooms,
     scanner::{Clamd, Scanner},
@@ -108,6 +110,8 @@ pub struct Config {
     pub notices: Notices,
     /// `[calls]`.
     pub calls: Calls,
+    /// `[push]`.
+    pub push: Push,
     /// `[outbound]`.
     pub outbound: Outbound,
     /// `[limits]`.
@@ -139,6 +143,7 @@ impl Default for Config {
             previews: Previews::default(),
             notices: Notices::default(),
             calls: Calls::default(),
+            push: Push::default(),
             outbound: Outbound::default(),
             limits: Limits::default(),
             audit: Audit::default(),

@@ -16,12 +16,14 @@ mod members;
 mod parsed;
 mod pdu;
 mod power_levels;
+pub mod push;
 pub mod redact;
 pub mod relation;
 mod room;
 mod signing;
 #[cfg(test)]
 mod tests;
+pub mod threads;
 pub mod visibility;
 
 pub use self::{

@@ -35,6 +35,13 @@ pub struct PowerLevels {
     redact: Int,
 }
 
+impl Default for PowerLevels {
+    /// The levels of a room that has said nothing of them.
+    fn default() -> Self {
+        Self::new(None, &[], &AuthorizationRules::V1)
+    }
+}
+
 impl PowerLevels {
     /// Reads the levels. A field that cannot be read counts as missing; the authorization rules
     /// keep such events out.
@@ -153,8 +160,13 @@ impl PowerLevels {
 
     /// The level that notifying the whole room (`@room`) needs.
     pub fn notify_room(&self) -> Int {
+        self.notify("room")
+    }
+
+    /// The level that notifying the room in the way of this name needs.
+    pub fn notify(&self, name: &str) -> Int {
         self.notifications
-            .get("room")
+            .get(name)
             .copied()
             .unwrap_or(Int::from(NOTIFY_ROOM_LEVEL))
     }

@@ -36,6 +36,7 @@ mod synapse_admin;
 mod synapse_media;
 mod synapse_tokens;
 mod synapse_users;
+mod unsubscribe;
 pub mod well_known;
 
 use std::{ops::Deref, sync::Arc};
@@ -74,6 +75,7 @@ use crate::{
     notices::Notices,
     pages::{self, Pages},
     previews::Previews,
+    push::Push,
     random::Random,
     rooms::Rooms,
     scanner::Scanner,
@@ -120,6 +122,8 @@ pub struct Services {
     pub notices: Notices,
     /// What clients need to call each other.
     pub calls: Calls,
+    /// Telling devices what notifies their users.
+    pub push: Push,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.
@@ -235,6 +239,7 @@ service! {
     limits: RateLimits,
     rooms: Rooms,
     sync: Sync,
+    push: Push,
 }
 
 /// All that one listener serves: what is selected, and the routes of `more`, such as pages.
@@ -253,6 +258,7 @@ pub fn router(state: &AppState, serves: &ApiSelection, more: Router<AppState>) -
             .merge(synapse_tokens::routes())
             .merge(account_validity::routes())
             .merge(account_validity::links(&state.pages))
+            .merge(unsubscribe::routes(&state.pages))
             .merge(consent::routes(&state.pages))
             .merge(auth_fallback::routes())
             .merge(well_known::routes())

@@ -17,16 +17,19 @@ pub enum Kind {
     Renewal,
     /// Tells somebody who wants to make an account that they have one.
     AlreadyRegistered,
+    /// Tells of messages that wait.
+    Unread,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AddressVerification,
         Self::PasswordReset,
         Self::Invitation,
         Self::Renewal,
         Self::AlreadyRegistered,
+        Self::Unread,
     ];
 
     /// The kind's name, in the names of its templates and in logs.
@@ -37,6 +40,7 @@ impl Kind {
             Self::Invitation => "invitation",
             Self::Renewal => "renewal",
             Self::AlreadyRegistered => "already_registered",
+            Self::Unread => "unread",
         }
     }
 }
@@ -69,6 +73,21 @@ pub struct Renewal<'a> {
     pub code: Option<&'a str>,
 }
 
+/// Messages that nobody has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'a> {
+    /// The display name of whom they wait for.
+    pub display_name: &'a str,
+    /// How many there are.
+    pub count: u64,
+    /// For how long the oldest has waited at least.
+    pub after: Duration,
+    /// Where to read them.
+    pub link: Option<&'a Url>,
+    /// Where to say that no such mail is wanted.
+    pub unsubscribe: &'a Url,
+}
+
 /// What a mail says.
 #[derive(Clone, Copy, Debug)]
 pub enum Letter<'a> {
@@ -95,6 +114,8 @@ pub enum Letter<'a> {
         /// Where to log in.
         link: &'a Url,
     },
+    /// Messages wait.
+    Unread(Unread<'a>),
 }
 
 impl Letter<'_> {
@@ -106,6 +127,7 @@ impl Letter<'_> {
             Self::Invitation(_) => Kind::Invitation,
             Self::Renewal(_) => Kind::Renewal,
             Self::AlreadyRegistered { .. } => Kind::AlreadyRegistered,
+            Self::Unread(_) => Kind::Unread,
         }
     }
 
@@ -116,7 +138,7 @@ impl Letter<'_> {
                 Some(*valid_for)
             }
             Self::Invitation(invitation) => Some(invitation.valid_for),
-            Self::Renewal(_) | Self::AlreadyRegistered { .. } => None,
+            Self::Renewal(_) | Self::AlreadyRegistered { .. } | Self::Unread(_) => None,
         }
     }
 
@@ -128,6 +150,7 @@ impl Letter<'_> {
             | Self::AlreadyRegistered { link } => Some(link),
             Self::Invitation(invitation) => Some(invitation.link),
             Self::Renewal(renewal) => renewal.link,
+            Self::Unread(unread) => unread.link,
         }
     }
 }

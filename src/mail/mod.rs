@@ -44,7 +44,7 @@ mod writer;
 pub use self::{
     carrier::Carrier,
     error::{DeliveryError, InvalidMail, MailError, SetupError, Unavailable},
-    letter::{Invitation, Kind, Letter, Renewal},
+    letter::{Invitation, Kind, Letter, Renewal, Unread},
     outbox::{Outbox, OutboxMail},
     settings::{Encryption, MailSettings},
     templates::Content,
@@ -238,6 +238,16 @@ impl Mailer {
     ) -> Result<(), MailError> {
         let letter = Letter::AlreadyRegistered { link };
         self.send(to, &letter, language).await
+    }
+
+    /// Tells somebody of messages that wait. What they say is no business of mails.
+    pub async fn send_unread(
+        &self,
+        to: &str,
+        unread: &Unread<'_>,
+        language: Option<Language>,
+    ) -> Result<(), MailError> {
+        self.send(to, &Letter::Unread(*unread), language).await
     }
 
     async fn send(

@@ -54,6 +54,12 @@ const TEMPLATES: BuiltIn = built_in![
     "renewal.fr.html",
     "renewal.fr.subject",
     "renewal.fr.txt",
+    "unread.en.html",
+    "unread.en.subject",
+    "unread.en.txt",
+    "unread.fr.html",
+    "unread.fr.subject",
+    "unread.fr.txt",
 ];
 
 /// What every mail may say of the service.
@@ -167,6 +173,12 @@ fn words(
             expiration_ts => renewal.expires_ms,
             code => renewal.code,
         },
+        Letter::Unread(unread) => context! {
+            display_name => name(unread.display_name),
+            count => unread.count,
+            after => language.duration(unread.after),
+            unsubscribe => link_words(unread.unsubscribe, markup),
+        },
     };
     context! { ..own, ..shared }
 }
@@ -206,7 +218,7 @@ fn one_line(subject: &str) -> String {
 pub(super) fn samples<'a>(link: &'a Url, app_name: &'a str, now_ms: u64) -> Vec<Letter<'a>> {
     use std::time::Duration;
 
-    use super::letter::{Invitation, Renewal};
+    use super::letter::{Invitation, Renewal, Unread};
 
     const DAYS: u64 = 14;
     let renewal = Renewal {
@@ -247,6 +259,13 @@ pub(super) fn samples<'a>(link: &'a Url, app_name: &'a str, now_ms: u64) -> Vec<
                 }),
             ],
             Kind::AlreadyRegistered => vec![Letter::AlreadyRegistered { link }],
+            Kind::Unread => vec![Letter::Unread(Unread {
+                display_name: "Camille MARTIN",
+                count: 3,
+                after: Duration::from_hours(72),
+                link: Some(link),
+                unsubscribe: link,
+            })],
         })
         .collect()
 }

@@ -53,6 +53,8 @@ const TEMPLATES: BuiltIn = built_in![
     "en/password_reset_done.html",
     "en/renewal_invalid.html",
     "en/renewed.html",
+    "en/unsubscribe_confirm.html",
+    "en/unsubscribe_done.html",
     "fr/address_confirmed.html",
     "fr/already_renewed.html",
     "fr/auth_done.html",
@@ -73,6 +75,8 @@ const TEMPLATES: BuiltIn = built_in![
     "fr/password_reset_done.html",
     "fr/renewal_invalid.html",
     "fr/renewed.html",
+    "fr/unsubscribe_confirm.html",
+    "fr/unsubscribe_done.html",
 ];
 
 /// The one style sheet, inside each page.
@@ -248,6 +252,24 @@ impl Pages {
     /// The change of password is allowed.
     pub fn password_reset_done(&self, visitor: impl Into<Visitor>) -> Page {
         self.page(200, "password_reset_done", visitor, Value::UNDEFINED)
+    }
+
+    /// Asks whether somebody wants no more mails about unread messages: programs that read mails
+    /// open links.
+    pub fn unsubscribe_confirm(
+        &self,
+        action: &str,
+        fields: &[(&str, &str)],
+        visitor: impl Into<Visitor>,
+    ) -> Page {
+        let fields = pairs(fields.iter().copied());
+        let words = context! { action, fields };
+        self.page(200, "unsubscribe_confirm", visitor, words)
+    }
+
+    /// There will be no more mails about unread messages.
+    pub fn unsubscribe_done(&self, visitor: impl Into<Visitor>) -> Page {
+        self.page(200, "unsubscribe_done", visitor, Value::UNDEFINED)
     }
 
     /// There is no such page.

@@ -65,6 +65,11 @@ impl Pages {
                 self.auth(&AuthForm::Password, &fields, true, &visitor),
             ),
             ("auth_done", self.auth_done(&visitor)),
+            (
+                "unsubscribe_confirm",
+                self.unsubscribe_confirm("unsubscribe", &fields, &visitor),
+            ),
+            ("unsubscribe_done", self.unsubscribe_done(&posted)),
             ("not_found", self.not_found(&visitor)),
             (
                 "development_outbox",

@@ -19,6 +19,7 @@ mod gate;
 mod guests;
 mod locks;
 mod membership;
+mod notifications;
 mod outline;
 mod persist;
 mod push_rules;
@@ -34,6 +35,7 @@ mod state_rules;
 #[cfg(test)]
 mod tests;
 mod typing;
+mod unread;
 mod update;
 mod upgrade;
 
@@ -53,8 +55,8 @@ pub use self::{
     directory::{DirectoryPage, DirectoryQuery},
     error::Error,
     membership::{InvitingRoom, Joining, SignedInvite, SomeRooms, ThirdPartyInvite},
+    notifications::NotificationsPage,
     outline::{Onlooker, Outline},
-    push_rules::default_push_rules,
     read::{
         Bundles, Context, MembersQuery, MessagesQuery, NoToken, Page, RelationsPage,
         RelationsQuery, StateFormat, ThreadsPage, ThreadsQuery, Token, Viewer, filter, token_after,
@@ -64,6 +66,7 @@ pub use self::{
     search::{Around, Group, SearchPage, SearchQuery, SearchToken},
     send::{How, Transaction},
     spaces::{HierarchyPage, HierarchyQuery},
+    unread::{Count, Unread, UnreadOf, class, outcome},
     update::Planned,
 };
 use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
@@ -104,6 +107,8 @@ pub struct Settings {
     pub delayed: DelayedLimits,
     /// The application services, with the aliases that are theirs.
     pub services: SharedRegistry,
+    /// Whether every message makes a sound by the predefined push rules (tchap.md, R-35).
+    pub noisy: bool,
 }
 
 /// The rooms service. Cheap to clone.
@@ -123,6 +128,8 @@ struct Inner {
     typing: Typing,
     /// When the next event is due that is sent later.
     delayed: DelayedClock,
+    /// Unread messages that had to be looked for.
+    tallies: Cache<(UserNid, RoomNid), Arc<unread::Tally>>,
     /// For changes that read what they change.
     locks: Locks,
     /// Told when a room has stopped to let guests in.
@@ -151,6 +158,7 @@ impl Rooms {
             clock,
             random,
             transactions: Cache::new(100_000),
+            tallies: Cache::new(20_000),
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ruma::{
-    OwnedEventId, OwnedUserId, UserId,
+    OwnedEventId, UserId,
     events::room::history_visibility::HistoryVisibility,
     events::{StateEventType, TimelineEventType, room::guest_access::GuestAccess},
     room_version_rules::{EventIdFormatVersion, RoomVersionRules},
@@ -15,20 +15,18 @@ use crate::{
     event::{
         BuildError, Draft, Pdu, Room,
         client_format::{self, Unsigned},
+        push::Broadcast,
         redact,
+        threads::{Relation, relation},
     },
     store::{
         Membership, RoomNid, RoomPosition, UserNid,
         invitations::NewInvitation,
         journal::{Redaction, RelationWrite, RoomSummary},
-        live::{
-            EVERYBODY, MemberChange, RoomHead, SenderTransaction, TimelineEvent, counts_as_unread,
-        },
+        live::{EVERYBODY, MemberChange, NotifyCount, RoomHead, SenderTransaction, TimelineEvent},
+        unread,
     },
 };
-
-/// The most users whose mention counts in one event.
-const MAX_MENTIONS: usize = 50;
 
 /// Events that are built and have their numbers.
 pub(super) struct Built {
@@ -37,20 +35,6 @@ pub(super) struct Built {
     pub(super) relations: Vec<RelationWrite>,
     pub(super) invitations: Vec<Arc<NewInvitation>>,
     pub(super) head: Arc<RoomHead>,
-}
-
-/// What an event mentions (client-server API v1.19, "User and room mentions").
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Mentions {
-    user_ids: Vec<OwnedUserId>,
-    room: bool,
-}
-
-#[derive(Deserialize)]
-struct Mentioning {
-    #[serde(rename = "m.mentions")]
-    mentions: Option<Mentions>,
 }
 
 impl Rooms {
@@ -143,7 +127,8 @@ impl Rooms {
             client: Box::default(),
             slot: None,
             replaces: None,
-            notify_count: notify_count + i64::from(counts_as_unread(&pdu)),
+            notify_count,
+            thread: self.thread(room, &pdu).await?,
             member: None,
             mentions: Vec::new(),
             redacted_by: None,
@@ -154,9 +139,11 @@ impl Rooms {
             pdu,
         };
         let replaced = self.number_state(before, &mut event).await?;
-        if event.slot.is_none() {
-            event.mentions = self.mentions(before, &event.pdu).await?;
-        }
+        let broadcast = Broadcast::new(&event.pdu, before.power_levels());
+        event.notify_count = NotifyCount::new(notify_count)
+            .after(broadcast.notifies, event.thread.is_some())
+            .stored();
+        event.mentions = self.mentions(before, &broadcast).await?;
         let unsigned = Unsigned {
             prev_content: replaced.as_ref().map(|replaced| replaced.content()),
             prev_sender: replaced.as_ref().map(|replaced| replaced.sender()),
@@ -197,32 +184,36 @@ impl Rooms {
     }
 
     /// Which members an event mentions.
-    async fn mentions(&self, room: &Room, pdu: &Pdu) -> Result<Vec<UserNid>, Error> {
-        // Most events mention nobody, and need no parse.
-        if !pdu.content_str().contains("m.mentions") {
-            return Ok(Vec::new());
-        }
-        let content = pdu.content_as::<Mentioning>();
-        let mentions = content
-            .and_then(|content| content.mentions)
-            .unwrap_or_default();
-        let sender = pdu.sender();
-        let levels = room.power_levels();
-        if mentions.room && levels.user(sender) >= levels.notify_room() {
+    async fn mentions(&self, room: &Room, broadcast: &Broadcast) -> Result<Vec<UserNid>, Error> {
+        if broadcast.highlights {
             return Ok(vec![EVERYBODY]);
         }
-        let members: Vec<&UserId> = mentions
-            .user_ids
+        let members: Vec<&UserId> = broadcast
+            .mentioned
             .iter()
-            .filter(|user_id| *user_id != sender && room.is_joined(user_id))
             .map(|user_id| &**user_id)
-            .take(MAX_MENTIONS)
+            .filter(|user_id| room.is_joined(user_id))
             .collect();
         if members.is_empty() {
             return Ok(Vec::new());
         }
         let numbers: HashMap<_, _> = self.0.store.user_numbers(&members).await?;
         Ok(numbers.into_values().collect())
+    }
+
+    /// The thread that an event is in: the one that it names, or that of the event that it is
+    /// related to, which was found in the same way.
+    async fn thread(&self, room: RoomNid, pdu: &Pdu) -> Result<Option<OwnedEventId>, Error> {
+        let other = match relation(pdu) {
+            None => return Ok(None),
+            Some(Relation::Thread(thread)) => return Ok(Some(thread)),
+            Some(Relation::Other(event_id)) => event_id,
+        };
+        if let Some(event) = self.0.store.live().recent_event(room, &other) {
+            return Ok(event.thread.clone());
+        }
+        let mut conn = self.0.store.conn().await?;
+        Ok(unread::find_thread(&mut conn, room, &other).await?)
     }
 }
 

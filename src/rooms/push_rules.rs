@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Actor, Error, Rooms};
-use crate::store::account_data;
+use crate::{event::push, store::account_data};
 
 /// The type of the account data that holds the rules.
 pub(super) const PUSH_RULES: &str = "m.push_rules";
@@ -26,29 +26,36 @@ struct Content {
     global: Ruleset,
 }
 
-/// The rules of somebody who has changed none, as the content of account data. A sync shows it
-/// where nothing is stored.
-pub fn default_push_rules(user_id: &UserId) -> Result<Box<RawValue>, Error> {
-    content(Ruleset::server_default(user_id))
-}
-
 fn content(global: Ruleset) -> Result<Box<RawValue>, Error> {
     to_raw_value(&Content { global }).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 impl Rooms {
+    /// The rules of somebody who has changed none, as the content of account data. A sync shows it
+    /// where nothing is stored.
+    ///
+    /// # Errors
+    /// None, as long as rules have a JSON form.
+    pub fn default_push_rules(&self, user_id: &UserId) -> Result<Box<RawValue>, Error> {
+        content(self.predefined_rules(user_id))
+    }
+
+    /// The predefined rules of a user.
+    fn predefined_rules(&self, user_id: &UserId) -> Ruleset {
+        push::predefined(user_id, self.0.settings.noisy)
+    }
+
     /// The push rules of a user (`GET /pushrules/`).
     pub async fn push_rules(&self, actor: &Actor) -> Result<Ruleset, Error> {
         let mut conn = self.0.store.conn().await?;
         let found = account_data::find(&mut conn, actor.user, None, PUSH_RULES).await?;
         let stored = found.and_then(|found| serde_json::from_str::<Content>(found.get()).ok());
-        let defaults = Ruleset::server_default(&actor.user_id);
-        let Some(Content { mut global }) = stored else {
+        let defaults = self.predefined_rules(&actor.user_id);
+        let Some(Content { global }) = stored else {
             return Ok(defaults);
         };
         // Rules that were predefined later are added, with what the user says of the others.
-        global.update_with_server_default(defaults);
-        Ok(global)
+        Ok(push::merged(global, defaults))
     }
 
     /// The same as the content of account data.

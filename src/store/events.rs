@@ -12,6 +12,7 @@ use super::{
 use crate::event::{
     Pdu,
     client_format::{self, Unsigned},
+    threads::thread_root,
 };
 
 /// A row of events, with the state event that it replaced and the redaction that took its
@@ -282,10 +283,10 @@ impl EventRow {
             position: self.position,
             sender: self.sender_nid,
             client: client_format::client_text(&pdu, &unsigned, false).into(),
-            pdu: Arc::new(pdu),
             slot: self.slot_nid,
             replaces: self.replaces,
             notify_count: self.notify_count,
+            thread: thread_root(&pdu),
             member,
             mentions: Vec::new(),
             redacted_by: self.redacted_by,
@@ -296,6 +297,7 @@ impl EventRow {
                     device,
                     id: id.into(),
                 }),
+            pdu: Arc::new(pdu),
         })
     }
 }

@@ -224,18 +224,19 @@ impl Store {
         }
     }
 
-    /// What happened after a position, oldest first, at most `limit` entries: from memory if it is
-    /// there. For who follows the whole stream.
+    /// The entries after a position, at most about `limit`: from memory where it has them.
     pub async fn entries_after(
         &self,
         position: StreamPosition,
-        limit: u16,
+        limit: usize,
     ) -> Result<Vec<Arc<Entry>>, StoreError> {
-        if let Some(entries) = self.live().entries_after(position, usize::from(limit)) {
+        if let Some(entries) = self.live().entries_after(position, limit) {
             return Ok(entries);
         }
         let mut conn = self.conn().await?;
-        let page = stream::after(&mut conn, position, i64::from(limit)).await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let page = stream::after(&mut conn, position, limit).await?;
+        // Redacted events among them are read as they are now.
         Ok(page.entries.into_iter().map(Arc::new).collect())
     }
 

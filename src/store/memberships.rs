@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{OwnedRoomId, RoomId, UserId};
+use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 use super::{
     Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
-    live::{Labels, RoomOfUser, UserRooms},
+    live::{Highlight, Labels, OwnRules, RoomOfUser, UserRooms},
 };
 
 /// A user's view of their rooms, and the stream position that it is at least as new as.
@@ -19,9 +19,89 @@ pub(super) async fn load_user(
     // The position is read first: what is committed in between is applied a second time from the
     // window, which changes nothing.
     let position = super::stream::position(conn).await?;
+    let mut views = load_views(conn, &[user], Wanted::All).await?;
+    Ok((position, views.remove(&user).unwrap_or_default()))
+}
+
+/// Which rooms of a view are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them.
+    All,
+    /// Those that the user is in, and where something may be unread.
+    Unread,
+}
+
+/// The views of users, as they are now.
+pub async fn load_views(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+    wanted: Wanted,
+) -> Result<HashMap<UserNid, UserRooms>, StoreError> {
+    let nids: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let mut rooms = rooms_of(conn, &nids, wanted).await?;
+    add_thread_reads(conn, &nids, &mut rooms).await?;
+    add_highlights(conn, &nids, &mut rooms).await?;
+    let mut labels = match wanted {
+        Wanted::All => load_labels(conn, &nids).await?,
+        Wanted::Unread => HashMap::new(),
+    };
+    let owners = own_rules(conn, users).await?;
+    let mut views = HashMap::with_capacity(owners.len());
+    for (user, (user_id, own)) in owners {
+        let of_user = rooms.remove(&user).unwrap_or_default();
+        let view = UserRooms::new(of_user, labels.remove(&user).unwrap_or_default())
+            .with_rules(user_id, own);
+        views.insert(user, view);
+    }
+    Ok(views)
+}
+
+/// What users have said about being notified.
+pub async fn own_rules(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+) -> Result<HashMap<UserNid, (OwnedUserId, OwnRules)>, StoreError> {
+    let owners = sqlx::query!(
+        r#"
+        SELECT u.user_nid AS "user: UserNid",
+            u.user_id,
+            r.content AS "rules?", -- a left join
+            i.content AS "ignored?" -- a left join
+        FROM users u
+        LEFT JOIN account_data r ON r.user_nid = u.user_nid
+            AND r.room_nid = 0
+            AND r.event_type = 'm.push_rules'
+        LEFT JOIN account_data i ON i.user_nid = u.user_nid
+            AND i.room_nid = 0
+            AND i.event_type = 'm.ignored_user_list'
+        WHERE u.user_nid = ANY($1)
+        "#,
+        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut rules = HashMap::with_capacity(owners.len());
+    for owner in owners {
+        let user_id = UserId::parse(&owner.user_id)
+            .map_err(|_| StoreError::inconsistent("users", "user_id", owner.user))?;
+        let own = OwnRules::new(&user_id, owner.rules.as_deref(), owner.ignored.as_deref());
+        rules.insert(owner.user, (user_id, own));
+    }
+    Ok(rules)
+}
+
+type Rooms = HashMap<UserNid, HashMap<RoomNid, RoomOfUser>>;
+
+async fn rooms_of(
+    conn: &mut PgConnection,
+    users: &[i64],
+    wanted: Wanted,
+) -> Result<Rooms, StoreError> {
     let rows = sqlx::query!(
         r#"
-        SELECT m.room_nid AS "room_nid: RoomNid",
+        SELECT m.user_nid AS "user: UserNid",
+            m.room_nid AS "room_nid: RoomNid",
             m.membership,
             m.position AS "position: RoomPosition",
             m.changed_after AS "changed_after: StreamPosition",
@@ -29,24 +109,29 @@ pub(super) async fn load_user(
             m.forgotten,
             m.read_position AS "read_position: RoomPosition",
             m.read_notify_count,
-            ARRAY(
-                SELECT h.position
-                FROM highlights h
-                WHERE h.user_nid IN (m.user_nid, 0)
-                    AND h.room_nid = m.room_nid
-                    AND h.position > m.read_position
-                ORDER BY h.position
-                LIMIT 100
-            ) AS "highlights!: Vec<RoomPosition>" -- an array is never null
+            m.threads_position AS "threads_position: RoomPosition",
+            m.threads_notify_count
         FROM memberships m
-        WHERE m.user_nid = $1
+        JOIN rooms r ON r.room_nid = m.room_nid
+        WHERE m.user_nid = ANY($1)
+            AND (
+                NOT $2
+                OR (
+                    m.membership = 2
+                    AND (
+                        r.position > m.read_position
+                        OR r.notify_count >> 32 > m.threads_notify_count >> 32
+                    )
+                )
+            )
         "#,
-        user as UserNid,
+        users,
+        wanted == Wanted::Unread,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let labels = load_labels(conn, user).await?;
-    let rooms = rows.into_iter().map(|row| {
+    let mut rooms = Rooms::new();
+    for row in rows {
         let room = RoomOfUser {
             membership: Membership::from_sql(row.membership),
             position: row.position,
@@ -55,33 +140,135 @@ pub(super) async fn load_user(
             forgotten: row.forgotten,
             read_position: row.read_position,
             read_notify_count: row.read_notify_count,
-            highlights: Arc::new(row.highlights),
+            threads_position: row.threads_position,
+            threads_notify_count: row.threads_notify_count,
+            ..RoomOfUser::default()
         };
-        (row.room_nid, room)
-    });
-    Ok((position, UserRooms::new(rooms, labels)))
+        let of_user = rooms.entry(row.user).or_default();
+        of_user.insert(row.room_nid, room);
+    }
+    Ok(rooms)
 }
 
-/// How a user has sorted their rooms, and whom they ignore.
-async fn load_labels(conn: &mut PgConnection, user: UserNid) -> Result<Labels, StoreError> {
+/// How far single threads have been read.
+async fn add_thread_reads(
+    conn: &mut PgConnection,
+    users: &[i64],
+    rooms: &mut Rooms,
+) -> Result<(), StoreError> {
     let rows = sqlx::query!(
         r#"
-        SELECT room_nid AS "room: RoomNid",
-            event_type,
-            content
-        FROM account_data
-        WHERE user_nid = $1
-            AND event_type IN ('m.direct', 'm.tag', 'm.ignored_user_list')
+        SELECT m.user_nid AS "user: UserNid",
+            m.room_nid AS "room: RoomNid",
+            c.thread_id,
+            MAX(c.position) AS "position!: RoomPosition" -- a group has a row
+        FROM memberships m
+        JOIN receipts c ON c.room_nid = m.room_nid
+            AND c.user_nid = m.user_nid
+            AND c.thread_id NOT IN ('', 'main')
+            AND c.position > m.threads_position
+        WHERE m.user_nid = ANY($1)
+            AND m.membership = 2
+        GROUP BY m.user_nid, m.room_nid, c.thread_id
         "#,
-        user as UserNid,
+        users,
     )
     .fetch_all(conn)
     .await?;
-    let mut labels = Labels::default();
+    for row in rows {
+        let of_user = rooms.get_mut(&row.user);
+        if let Some(room) = of_user.and_then(|rooms| rooms.get_mut(&row.room))
+            && let Ok(thread) = EventId::parse(&row.thread_id)
+        {
+            Arc::make_mut(&mut room.thread_reads).insert(thread, row.position);
+        }
+    }
+    Ok(())
+}
+
+/// The unread events that mention their users, oldest first.
+async fn add_highlights(
+    conn: &mut PgConnection,
+    users: &[i64],
+    rooms: &mut Rooms,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.user_nid AS "user: UserNid",
+            m.room_nid AS "room: RoomNid",
+            h.position AS "position!: RoomPosition",
+            h.thread_id AS "thread_id!",
+            h.extra AS "extra!"
+        FROM memberships m
+        CROSS JOIN LATERAL (
+            SELECT h.position, h.thread_id, h.extra
+            FROM highlights h
+            WHERE h.user_nid IN (m.user_nid, 0)
+                AND h.room_nid = m.room_nid
+                AND h.position > LEAST(m.read_position, m.threads_position)
+                AND h.sender_nid <> m.user_nid
+                AND h.position > CASE
+                    WHEN h.thread_id = 'main' THEN m.read_position
+                    ELSE m.threads_position
+                END
+                -- Who writes in a thread has read it.
+                AND NOT EXISTS (
+                    SELECT 1
+                    FROM thread_events t
+                    WHERE t.room_nid = h.room_nid
+                        AND t.sender_nid = m.user_nid
+                        AND t.thread_id = h.thread_id
+                        AND t.position > h.position
+                )
+            ORDER BY h.position
+            LIMIT 200
+        ) h
+        WHERE m.user_nid = ANY($1)
+            AND m.membership = 2
+        ORDER BY h.position
+        "#,
+        users,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        let of_user = rooms.get_mut(&row.user);
+        if let Some(room) = of_user.and_then(|rooms| rooms.get_mut(&row.room)) {
+            room.add_highlight(Highlight {
+                position: row.position,
+                thread: EventId::parse(&row.thread_id).ok(),
+                is_extra: row.extra,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How a user has sorted their rooms.
+async fn load_labels(
+    conn: &mut PgConnection,
+    users: &[i64],
+) -> Result<HashMap<UserNid, Labels>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT user_nid AS "user: UserNid",
+            room_nid AS "room: RoomNid",
+            event_type,
+            content
+        FROM account_data
+        WHERE user_nid = ANY($1)
+            AND event_type IN ('m.direct', 'm.tag', 'm.ignored_user_list')
+        "#,
+        users,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut labels: HashMap<UserNid, Labels> = HashMap::new();
     for row in rows {
         let room = Some(row.room).filter(|room| room.0 != 0);
         if let Ok(content) = RawValue::from_string(row.content) {
-            labels.apply(room, &row.event_type, &content);
+            let of_user = labels.entry(row.user).or_default();
+            of_user.apply(room, &row.event_type, &content);
         }
     }
     Ok(labels)

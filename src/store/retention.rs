@@ -137,6 +137,7 @@ pub async fn list_rooms(
 /// Deletes messages that are older than a moment, for each of these rooms those of at most `limit`
 /// positions, and tells every process (`chappe_purged`). Rooms in which nothing was left to do are
 /// not in the answer. Media that the deleted messages named are noted (`media_purges`).
+#[expect(clippy::too_many_lines, reason = "one statement, and its arguments")]
 pub async fn purge(
     conn: &mut PgConnection,
     rooms: &[(RoomNid, i64)],
@@ -213,6 +214,12 @@ pub async fn purge(
             WHERE h.room_nid = d.room_nid
                 AND h.position > d.done
                 AND h.position <= d.upto
+        ), unthreaded AS (
+            DELETE FROM thread_events t
+            USING due d
+            WHERE t.room_nid = d.room_nid
+                AND t.position > d.done
+                AND t.position <= d.upto
         ), noted AS (
             INSERT INTO purged_rooms (room_nid, position)
             SELECT room_nid, upto

@@ -10,8 +10,8 @@ use super::{
     DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, StoreError, StreamPosition, UserNid,
     events::{self, EventRow},
     live::{
-        Change, Entry, MemberChange, TimelineEvent, kind, parse_devices_detail,
-        parse_member_detail, parse_mentions_detail, parse_receipt_detail,
+        Change, Entry, MemberChange, TimelineEvent, kind, parse_devices_detail, parse_event_detail,
+        parse_member_detail, parse_receipt_detail,
     },
     memberships,
 };
@@ -277,7 +277,9 @@ impl LogRow {
                     .unwrap_or_default(),
             });
         } else {
-            event.mentions = parse_mentions_detail(detail.as_deref());
+            let (mentions, thread) = parse_event_detail(detail.as_deref());
+            event.mentions = mentions;
+            event.thread = thread.or(event.thread);
         }
         Ok(Change::Event(Arc::new(event)))
     }
@@ -407,4 +409,51 @@ pub async fn receipt_changes(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.room, row.user)).collect())
+}
+
+/// An event's place in the stream and in its room.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    /// The position in the stream.
+    pub at: StreamPosition,
+    /// The room.
+    pub room: RoomNid,
+    /// The position in the room.
+    pub position: RoomPosition,
+}
+
+/// The newest events of these rooms before a position of the stream, newest first. Membership events
+/// are left out.
+pub async fn events_before(
+    conn: &mut PgConnection,
+    rooms: &[RoomNid],
+    before: StreamPosition,
+    limit: i64,
+) -> Result<Vec<Placed>, StoreError> {
+    let rows = sqlx::query_as!(
+        Placed,
+        r#"
+        SELECT s.position AS "at!: StreamPosition",
+            s.room_nid AS "room!: RoomNid", -- kind 1 has it
+            s.room_position AS "position!: RoomPosition" -- kind 1 has it
+        FROM UNNEST($1::BIGINT[]) AS q (room_nid)
+        CROSS JOIN LATERAL (
+            SELECT position, room_nid, room_position
+            FROM stream
+            WHERE room_nid = q.room_nid
+                AND position < $2
+                AND kind = 1
+            ORDER BY position DESC
+            LIMIT $3
+        ) s
+        ORDER BY s.position DESC
+        LIMIT $3
+        "#,
+        &rooms.iter().map(|room| room.0).collect::<Vec<_>>(),
+        before as StreamPosition,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }

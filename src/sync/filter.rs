@@ -46,6 +46,8 @@ pub struct Filter {
     pub lazy_load_members: bool,
     /// Whether they are repeated even though the client has them.
     pub redundant_members: bool,
+    /// Whether the unread messages of threads are counted apart.
+    pub thread_counts: bool,
     /// The fields that events are cut down to.
     pub event_fields: Option<Vec<Vec<String>>>,
     /// Whether events come as PDUs.
@@ -82,6 +84,7 @@ impl Filter {
             LazyLoadOptions::Enabled { .. }
         );
         Self {
+            thread_counts: room.timeline.unread_thread_notifications,
             rooms: room.rooms.map(|rooms| rooms.into_iter().collect()),
             not_rooms: room.not_rooms.into_iter().collect(),
             include_leave: room.include_leave,

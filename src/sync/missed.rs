@@ -11,7 +11,7 @@ use super::{
     Error, Request, Sync,
     entries::{OwnChange, events_of, logged_changes, own_changes},
 };
-use crate::rooms;
+use crate::rooms::Unread;
 use crate::store::{
     Membership, RoomNid, RoomPosition, StreamPosition, UserNid, account_data,
     live::{Change, Heads, RoomHead, RoomOfUser, Since, TimelineEvent, UserRooms},
@@ -41,6 +41,8 @@ pub(super) struct Missed {
     pub(super) account_data: HashMap<Option<RoomNid>, BTreeMap<String, Box<RawValue>>>,
     /// The user's rooms.
     pub(super) rooms: UserRooms,
+    /// How many messages are unread in the rooms that have news.
+    pub(super) unread: HashMap<RoomNid, Unread>,
 }
 
 /// News of a room in which the user is joined.
@@ -108,7 +110,7 @@ impl Sync {
         let global = missed.account_data.entry(None).or_default();
         if !global.contains_key(PUSH_RULES) {
             // Who has changed none has the predefined ones.
-            let rules = rooms::default_push_rules(&request.actor.user_id)?;
+            let rules = self.0.rooms.default_push_rules(&request.actor.user_id)?;
             global.insert(PUSH_RULES.to_owned(), rules);
         }
         Ok(missed)
@@ -376,6 +378,7 @@ impl Missed {
             knocked: Vec::new(),
             account_data: HashMap::new(),
             rooms: seen.rooms.clone(),
+            unread: HashMap::new(),
         }
     }
 

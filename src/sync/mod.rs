@@ -18,6 +18,7 @@ mod section;
 pub mod sliding;
 mod state;
 mod token;
+mod unread;
 mod write;
 
 use std::{

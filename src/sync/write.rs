@@ -14,6 +14,7 @@ use super::{
     section::{Section, leave_out_the_unheard},
     state::is_whole,
     token::SyncToken,
+    unread::write_unread,
 };
 use crate::{
     event::{
@@ -23,7 +24,7 @@ use crate::{
     rooms::Actor,
     store::{
         RoomNid,
-        live::{RoomHead, RoomOfUser, TimelineEvent},
+        live::{RoomHead, TimelineEvent},
         receipts::Receipt,
     },
 };
@@ -73,6 +74,7 @@ impl Sync {
         let left = self.left_sections(request, &missed.left).await?;
         let ids = self.ids_of_quiet_rooms(&missed, &typing).await?;
         let devices = self.device_parts(request, missed.now).await?;
+        missed.unread = self.unread(request, &missed, &joined).await?;
 
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
@@ -253,22 +255,11 @@ fn write_joined(
         typing,
         &news.receipts,
     );
-    json.key("unread_notifications");
-    json.open('{');
-    write_unread(&mut json, &section.head, &news.of_user);
-    json.close('}');
+    if let Some(unread) = missed.unread.get(&section.room) {
+        write_unread(request, &mut json, unread);
+    }
     json.close('}');
     json.into_string()
-}
-
-/// How much of a room the user has not read.
-pub(super) fn write_unread(json: &mut Json, head: &RoomHead, of_user: &RoomOfUser) {
-    let unread = head.notify_count() - of_user.read_notify_count;
-    let highlights = i64::try_from(of_user.highlights.len()).unwrap_or(i64::MAX);
-    json.key("highlight_count");
-    json.number(highlights);
-    json.key("notification_count");
-    json.number(unread.max(highlights).max(0));
 }
 
 /// A room with nothing but account data or typing.

@@ -192,6 +192,7 @@ async fn site(options: Options) -> Site {
         scanner: service.scanner().await,
         notices: service.notices(),
         calls: Calls::new(CallSettings::default(), service.clock.clone()),
+        push: service.push(),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),

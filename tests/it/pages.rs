@@ -237,6 +237,7 @@ fn a_preview_shows_every_mail_and_page_as_the_operator_changed_them() {
         "renewal",
         "renewal_2",
         "renewal_3",
+        "unread",
     ] {
         for language in ["fr", "en"] {
             for ending in ["subject", "txt", "html", "eml"] {
@@ -245,7 +246,7 @@ fn a_preview_shows_every_mail_and_page_as_the_operator_changed_them() {
             }
         }
     }
-    assert_eq!(mails.len(), 7 * 2 * 4);
+    assert_eq!(mails.len(), 8 * 2 * 4);
     assert_eq!(
         operator.previewed("mail/invitation.fr.subject"),
         "Bienvenue sur Tchap"
@@ -261,7 +262,7 @@ fn a_preview_shows_every_mail_and_page_as_the_operator_changed_them() {
             .contains("Subject: Bienvenue sur Tchap")
     );
     let pages = names(&folder.join("page"));
-    assert_eq!(pages.len(), 22 * 2, "{pages:?}");
+    assert_eq!(pages.len(), 24 * 2, "{pages:?}");
     assert!(
         operator
             .previewed("page/renewed.fr.html")

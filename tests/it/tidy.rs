@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["media"],
     &["calls", "previews", "rooms", "scanner"],
     &["accounts", "keys"],
-    &["identity", "notices", "sync"],
+    &["identity", "notices", "push", "sync"],
     &["bridges"],
     &["http"],
     &["app"],

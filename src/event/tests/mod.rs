@@ -3,6 +3,7 @@
 mod build;
 mod client_format;
 mod parse;
+mod push;
 mod redact;
 mod room;
 mod rules;

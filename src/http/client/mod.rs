@@ -23,6 +23,7 @@ mod message;
 mod presence;
 mod profile;
 mod push_rule;
+mod pusher;
 mod raw;
 mod receipt;
 mod register;
@@ -94,5 +95,6 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(to_device::routes())
         .merge(backup::routes())
         .merge(dehydrated_device::routes())
+        .merge(pusher::routes())
         .endpoint_raw(&[], capabilities::get_capabilities)
 }

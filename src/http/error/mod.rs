@@ -12,6 +12,7 @@ mod keys;
 mod media;
 mod notices;
 mod previews;
+mod push;
 mod rooms;
 mod scanner;
 mod store;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     Carrier, Encryption, InvalidMail, Invitation, Letter, MailSettings, Renewal, SetupError,
-    Writer, message::recipient,
+    Unread, Writer, message::recipient,
 };
 use crate::{
     clock::ManualClock,
@@ -108,6 +108,13 @@ fn letters<'a>(link: &'a Url, word: &'a str) -> Vec<Letter<'a>> {
             ..renewal
         }),
         Letter::AlreadyRegistered { link },
+        Letter::Unread(Unread {
+            display_name: word,
+            count: 3,
+            after: 3 * DAY,
+            link: Some(link),
+            unsubscribe: link,
+        }),
     ]
 }
 
@@ -387,6 +394,16 @@ fn each_mail_says_what_it_must() {
             &["déjà un compte", "Mot de passe oublié", "rien demandé"],
         ),
         (5, English, &["already have an account", "Forgot password"]),
+        (
+            6,
+            French,
+            &["3 messages non lus", "3\u{a0}jours", "désactiver"],
+        ),
+        (
+            6,
+            English,
+            &["3 unread messages", "3\u{a0}days", "turn these mails off"],
+        ),
     ];
     let letters = letters(&link, "Camille MARTIN");
     for (at, language, words) in wanted {
@@ -493,7 +510,7 @@ fn only_mails_with_a_link_that_expires_stop_being_of_use() {
             mail.valid_until_ms.is_some()
         })
         .collect();
-    assert_eq!(ends, [true, true, true, false, false, false]);
+    assert_eq!(ends, [true, true, true, false, false, false, false]);
 }
 
 #[test]

@@ -220,6 +220,7 @@ impl Rooms {
             slot: slots.into_values().next(),
             replaces: None,
             notify_count: 0,
+            thread: None,
             member: None,
             mentions: Vec::new(),
             redacted_by: None,

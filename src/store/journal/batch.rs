@@ -38,6 +38,10 @@ pub(super) struct MembershipRow {
     pub(super) removed: bool,
     /// Whether somebody else ended it, or said no once more: it stays removed if it was.
     pub(super) stays_removed: bool,
+    /// For one who joined just now, the position of that event; 0 otherwise.
+    pub(super) joined_at: RoomPosition,
+    /// The count of unread messages at `joined_at`.
+    pub(super) notify_count: i64,
 }
 
 impl<'a> Batch<'a> {
@@ -57,10 +61,9 @@ impl<'a> Batch<'a> {
                     && room.redactions.is_empty()
                     && room.relations.is_empty()
                     && room.summary.is_none()
-                    && room
-                        .events
-                        .iter()
-                        .all(|event| event.slot.is_none() && event.mentions.is_empty())
+                    && room.events.iter().all(|event| {
+                        event.slot.is_none() && event.mentions.is_empty() && event.thread.is_none()
+                    })
             });
             plain_room
                 && write.receipts.is_empty()
@@ -204,11 +207,18 @@ impl<'a> Batch<'a> {
                 ),
                 None => (false, by_others),
             };
+            let joins = member.after == Membership::Join && member.before != Membership::Join;
             newest.insert(
                 (member.user, event.room),
                 MembershipRow {
                     removed: removed || (by_others && member.before == Membership::Join),
                     stays_removed,
+                    joined_at: if joins {
+                        event.position
+                    } else {
+                        RoomPosition(0)
+                    },
+                    notify_count: if joins { event.notify_count } else { 0 },
                     user: member.user,
                     room: event.room,
                     membership: member.after,

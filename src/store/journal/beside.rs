@@ -97,24 +97,40 @@ pub(super) async fn upsert_receipts(conn: &mut Conn, batch: &Batch<'_>) -> Resul
                     received_at, notify_count)
         ), marked AS (
             UPDATE memberships m
-            SET read_position = n.position,
-                read_notify_count = n.notify_count
+            SET read_position = GREATEST(m.read_position, n.main_position),
+                read_notify_count = CASE
+                    WHEN m.read_position < n.main_position THEN n.main_count
+                    ELSE m.read_notify_count
+                END,
+                threads_position = GREATEST(m.threads_position, n.threads_position),
+                threads_notify_count = CASE
+                    WHEN m.threads_position < n.threads_position THEN n.threads_count
+                    ELSE m.threads_notify_count
+                END
             FROM (
-                SELECT room_nid, user_nid, MAX(position) AS position,
-                    MAX(notify_count) AS notify_count
+                SELECT room_nid, user_nid,
+                    COALESCE(MAX(position) FILTER (WHERE thread_id IN ('', 'main')), 0)
+                        AS main_position,
+                    COALESCE(MAX(notify_count) FILTER (WHERE thread_id IN ('', 'main')), 0)
+                        AS main_count,
+                    COALESCE(MAX(position) FILTER (WHERE thread_id = ''), 0) AS threads_position,
+                    COALESCE(MAX(notify_count) FILTER (WHERE thread_id = ''), 0) AS threads_count
                 FROM new
-                WHERE thread_id IN ('', 'main')
                 GROUP BY room_nid, user_nid
             ) n
             WHERE m.room_nid = n.room_nid
                 AND m.user_nid = n.user_nid
-                AND m.read_position < n.position
+                AND (
+                    m.read_position < n.main_position
+                    OR m.threads_position < n.threads_position
+                )
         ), seen AS (
             DELETE FROM highlights h
             USING new n
             WHERE h.user_nid = n.user_nid
                 AND h.room_nid = n.room_nid
                 AND h.position <= n.position
+                AND n.thread_id IN ('', h.thread_id)
         )
         INSERT INTO receipts
             (room_nid, user_nid, receipt_type, thread_id, position, event_id, received_at)
@@ -214,11 +230,20 @@ pub(super) async fn update_redacted(conn: &mut Conn, batch: &Batch<'_>) -> Resul
     }
     sqlx::query!(
         r#"
+        WITH new AS (
+            SELECT *
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[])
+                AS n (room_nid, position, json, redacted_by)
+        ), unmarked AS (
+            DELETE FROM highlights h
+            USING new n
+            WHERE h.room_nid = n.room_nid
+                AND h.position = n.position
+        )
         UPDATE events e
         SET json = n.json,
             redacted_by = n.redacted_by
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[])
-            AS n (room_nid, position, json, redacted_by)
+        FROM new n
         WHERE e.room_nid = n.room_nid
             AND e.position = n.position
         "#,
@@ -235,39 +260,6 @@ pub(super) async fn update_redacted(conn: &mut Conn, batch: &Batch<'_>) -> Resul
             .iter()
             .map(|event| event.redacted_by.map(|at| at.0))
             .collect::<Vec<_>>() as &[Option<i64>],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Who is mentioned by which event.
-pub(super) async fn insert_highlights(
-    conn: &mut Conn,
-    batch: &Batch<'_>,
-) -> Result<(), StoreError> {
-    let rows: Vec<_> = batch
-        .events()
-        .flat_map(|event| {
-            event
-                .mentions
-                .iter()
-                .map(|user| (user.0, event.room.0, event.position.0))
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        r#"
-        INSERT INTO highlights (user_nid, room_nid, position)
-        SELECT n.user_nid, n.room_nid, n.position
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS n (user_nid, room_nid, position)
-        ON CONFLICT DO NOTHING
-        "#,
-        &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.1).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.2).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

@@ -12,12 +12,12 @@ use sqlx::{Acquire as _, PgConnection};
 use super::{
     batch::Batch,
     beside::{
-        insert_aliases, insert_highlights, update_redacted, upsert_account_data, upsert_receipts,
-        upsert_summaries,
+        insert_aliases, update_redacted, upsert_account_data, upsert_receipts, upsert_summaries,
     },
     devices::{delete_work, insert_at_positions, insert_transactions},
     relating::{delete_relations, insert_relations},
     third_party::write_invitations,
+    unread::{insert_highlights, insert_thread_events},
 };
 use crate::store::{
     Conn, RoomNid, RoomPosition, StoreError, StreamPosition,
@@ -47,6 +47,7 @@ pub(super) async fn commit(
     delete_relations(&mut tx, batch).await?;
     insert_relations(&mut tx, batch).await?;
     insert_highlights(&mut tx, batch).await?;
+    insert_thread_events(&mut tx, batch).await?;
     upsert_summaries(&mut tx, batch).await?;
     upsert_receipts(&mut tx, batch).await?;
     upsert_account_data(&mut tx, batch).await?;
@@ -437,12 +438,16 @@ async fn upsert_memberships(
         WITH new AS (
             SELECT *
             FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::SMALLINT[], $4::BIGINT[], $5::BOOLEAN[],
-                    $6::BOOLEAN[])
-                AS n (user_nid, room_nid, membership, position, removed, stays_removed)
+                    $6::BOOLEAN[], $8::BIGINT[], $9::BIGINT[])
+                AS n (user_nid, room_nid, membership, position, removed, stays_removed, joined_at,
+                    notify_count)
         )
-        INSERT INTO memberships (user_nid, room_nid, membership, position, changed_after, removed)
+        INSERT INTO memberships
+            (user_nid, room_nid, membership, position, changed_after, removed, threads_position,
+             threads_notify_count)
         SELECT n.user_nid, n.room_nid, n.membership, n.position, $7,
-            n.removed OR (n.stays_removed AND COALESCE(m.removed, FALSE))
+            n.removed OR (n.stays_removed AND COALESCE(m.removed, FALSE)),
+            n.joined_at, n.notify_count
         FROM new n
         LEFT JOIN memberships m ON m.user_nid = n.user_nid AND m.room_nid = n.room_nid
         ON CONFLICT (user_nid, room_nid) DO UPDATE
@@ -450,7 +455,11 @@ async fn upsert_memberships(
             position = EXCLUDED.position,
             changed_after = EXCLUDED.changed_after,
             removed = EXCLUDED.removed,
-            forgotten = FALSE
+            forgotten = FALSE,
+            -- Who joins has read what was said in threads before.
+            threads_position = GREATEST(memberships.threads_position, EXCLUDED.threads_position),
+            threads_notify_count =
+                GREATEST(memberships.threads_notify_count, EXCLUDED.threads_notify_count)
         "#,
         &rows.iter().map(|row| row.user.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.room.0).collect::<Vec<_>>(),
@@ -462,6 +471,8 @@ async fn upsert_memberships(
         &rows.iter().map(|row| row.removed).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.stays_removed).collect::<Vec<_>>(),
         after as StreamPosition,
+        &rows.iter().map(|row| row.joined_at.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.notify_count).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

@@ -15,6 +15,7 @@ mod commit;
 mod devices;
 mod relating;
 mod third_party;
+mod unread;
 mod write;
 
 use std::{sync::Arc, time::Duration};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedEventId;
+use ruma::{EventId, OwnedEventId};
 use serde_json::value::RawValue;
 
 use super::TimelineEvent;
-use crate::store::{DeviceNid, Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+use crate::{
+    event::threads::thread_root,
+    store::{DeviceNid, Membership, RoomNid, RoomPosition, StreamPosition, UserNid},
+};
 
 /// A change at its place in the stream.
 #[derive(Clone, Debug)]
@@ -161,7 +164,7 @@ impl Change {
                 detail: event
                     .member
                     .map(|change| change.before.to_sql().to_string())
-                    .or_else(|| mentions_detail(&event.mentions)),
+                    .or_else(|| event_detail(event)),
             },
             Self::Receipt {
                 room,
@@ -257,19 +260,32 @@ pub(in crate::store) fn parse_member_detail(detail: Option<&str>) -> Membership 
     Membership::from_sql(number)
 }
 
-/// Who is mentioned, as it stands in an event's row.
-fn mentions_detail(mentions: &[UserNid]) -> Option<String> {
-    if mentions.is_empty() {
+/// Who is mentioned, as it stands in an event's row; after a semicolon the thread, where the event
+/// itself does not tell.
+fn event_detail(event: &TimelineEvent) -> Option<String> {
+    let told = thread_root(&event.pdu);
+    let thread = event.thread.as_ref().filter(|_| event.thread != told);
+    if event.mentions.is_empty() && thread.is_none() {
         return None;
     }
-    let numbers: Vec<_> = mentions.iter().map(ToString::to_string).collect();
-    Some(numbers.join(","))
+    let numbers: Vec<_> = event.mentions.iter().map(ToString::to_string).collect();
+    let numbers = numbers.join(",");
+    Some(match thread {
+        Some(thread) => format!("{numbers};{thread}"),
+        None => numbers,
+    })
 }
 
-/// Who is mentioned, from an event's row.
-pub(in crate::store) fn parse_mentions_detail(detail: Option<&str>) -> Vec<UserNid> {
-    let numbers = detail.unwrap_or_default().split(',');
-    numbers
-        .filter_map(|number| number.parse().ok().map(UserNid))
-        .collect()
+/// Who is mentioned, and the thread if it is told, from an event's row.
+pub(in crate::store) fn parse_event_detail(
+    detail: Option<&str>,
+) -> (Vec<UserNid>, Option<OwnedEventId>) {
+    let detail = detail.unwrap_or_default();
+    let (numbers, thread) = match detail.split_once(';') {
+        Some((numbers, thread)) => (numbers, EventId::parse(thread).ok()),
+        None => (detail, None),
+    };
+    let numbers = numbers.split(',');
+    let mentions = numbers.filter_map(|number| number.parse().ok().map(UserNid));
+    (mentions.collect(), thread)
 }

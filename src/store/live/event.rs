@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ruma::{
-    RoomId,
-    events::{TimelineEventType, room::member::MembershipState},
-};
+use ruma::{OwnedEventId, RoomId, events::room::member::MembershipState};
 
+use super::EVERYBODY;
 use crate::{
     event::{
         Pdu,
         client_format::{self, Personal, Unsigned},
+        push,
+        threads::relation,
     },
     store::{DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, UserNid},
 };
@@ -36,8 +36,11 @@ pub struct TimelineEvent {
     pub slot: Option<SlotNid>,
     /// For a state event, the position of the one it replaced.
     pub replaces: Option<RoomPosition>,
-    /// How many events up to and with this one count as unread messages.
+    /// How many events up to and with this one count as unread messages, see
+    /// [`super::NotifyCount`].
     pub notify_count: i64,
+    /// The root of the thread that it is in; `None` on the main timeline.
+    pub thread: Option<OwnedEventId>,
     /// For a membership event, whose membership changed and how.
     pub member: Option<MemberChange>,
     /// Who is mentioned.
@@ -104,8 +107,8 @@ impl TimelineEvent {
         )
     }
 
-    /// Whether sending this event means that the sender has read what came before: messages do,
-    /// and so does joining; other state events may be sent by machinery.
+    /// Whether sending this event means that the sender has read what came before: messages of the
+    /// main timeline do, and so does joining; reactions do not, nor does what machinery sends.
     pub fn marks_read(&self) -> bool {
         match &self.member {
             Some(change) => {
@@ -113,8 +116,18 @@ impl TimelineEvent {
                     && change.after == Membership::Join
                     && change.before != Membership::Join
             }
-            None => self.slot.is_none(),
+            None => {
+                self.thread.is_none()
+                    && (self.mentions.contains(&EVERYBODY)
+                        || push::notifies_by_kind(&self.pdu)
+                        || (self.slot.is_none() && relation(&self.pdu).is_none()))
+            }
         }
+    }
+
+    /// Whether the event is in nobody's count but that of whom it mentions.
+    pub fn is_extra(&self) -> bool {
+        !self.mentions.contains(&EVERYBODY) && !push::notifies_by_kind(&self.pdu)
     }
 
     /// The same event after a redaction: `pdu` is what is left of it.
@@ -134,6 +147,7 @@ impl TimelineEvent {
             slot: self.slot,
             replaces: self.replaces,
             notify_count: self.notify_count,
+            thread: self.thread.clone(),
             member: self.member,
             mentions: Vec::new(),
             redacted_by: Some(by.position),
@@ -160,6 +174,7 @@ impl TimelineEvent {
             slot: self.slot,
             replaces: self.replaces,
             notify_count: self.notify_count,
+            thread: self.thread.clone(),
             member: self.member,
             mentions: self.mentions.clone(),
             redacted_by: self.redacted_by,
@@ -171,41 +186,4 @@ impl TimelineEvent {
     pub fn weight(&self) -> usize {
         512 + self.pdu.json().len() + self.client.len()
     }
-}
-
-/// Whether an event counts as an unread message: what the default push rules notify of.
-/// Highlights are counted apart. (Client-server API v1.19, "Predefined rules".)
-pub fn counts_as_unread(pdu: &Pdu) -> bool {
-    !pdu.is_state()
-        && matches!(
-            pdu.event_type(),
-            TimelineEventType::RoomMessage | TimelineEventType::RoomEncrypted
-        )
-        && !is_notice_or_edit(pdu)
-}
-
-/// `m.notice` messages and edits do not notify.
-fn is_notice_or_edit(pdu: &Pdu) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Relation {
-        rel_type: Option<String>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Content {
-        msgtype: Option<String>,
-        #[serde(rename = "m.relates_to")]
-        relates_to: Option<Relation>,
-    }
-    // Most messages have neither word, and need no parse.
-    let text = pdu.content_str();
-    if !text.contains("m.notice") && !text.contains("m.relates_to") {
-        return false;
-    }
-    let Some(content) = pdu.content_as::<Content>() else {
-        return false;
-    };
-    content.msgtype.as_deref() == Some("m.notice")
-        || content
-            .relates_to
-            .is_some_and(|relation| relation.rel_type.as_deref() == Some("m.replace"))
 }

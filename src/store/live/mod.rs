@@ -6,11 +6,13 @@
 
 mod activity;
 mod change;
+mod counts;
 mod devices;
 mod event;
 mod follow;
 mod room;
 mod survey;
+mod unread;
 mod user;
 mod window;
 
@@ -27,19 +29,20 @@ use tokio::sync::{Notify, watch};
 
 pub(in crate::store) use self::activity::bump;
 pub(in crate::store) use self::change::{
-    kind, parse_devices_detail, parse_member_detail, parse_mentions_detail, parse_receipt_detail,
+    kind, parse_devices_detail, parse_event_detail, parse_member_detail, parse_receipt_detail,
 };
 pub use self::{
     activity::Activity,
     change::{Change, Entry},
+    counts::NotifyCount,
     devices::{DeviceNews, ListNews},
-    event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent, counts_as_unread},
+    event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
-    user::{EVERYBODY, Ignored, Labels, RoomOfUser, UserRooms},
+    user::{EVERYBODY, Highlight, Ignored, Labels, OwnRules, RoomOfUser, UserRooms},
 };
 use self::{activity::LiveActivity, user::OnlineUser, window::Window};
-use super::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+use super::{Membership, RoomNid, StreamPosition, UserNid};
 
 /// The most rooms whose activity is kept; each takes some 200 bytes.
 const MAX_ACTIVITIES: u64 = 100_000;
@@ -72,8 +75,7 @@ pub struct Live {
     rooms: Cache<RoomNid, Arc<LiveRoom>>,
     activities: Cache<RoomNid, Arc<LiveActivity>>,
     idle_users: usize,
-    /// Tells who follows the whole stream how far it is.
-    news: watch::Sender<StreamPosition>,
+    advanced: watch::Sender<StreamPosition>,
 }
 
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl Live {
             rooms,
             activities: Cache::new(MAX_ACTIVITIES),
             idle_users: options.idle_users,
-            news: watch::Sender::new(position),
+            advanced: watch::Sender::new(position),
         }
     }
 
@@ -366,18 +368,16 @@ impl Live {
         }
         for event in redacted {
             inner.window.redact(event);
+            inner.forget_highlight(event);
         }
         for user in wake {
             if let Some(online) = inner.users.get(&user) {
                 online.wake();
             }
         }
-        self.news.send_replace(inner.window.last());
-    }
-
-    /// Forgets the messages of a room up to a position: they were deleted.
-    pub(super) fn purge(&self, room: RoomNid, position: RoomPosition) {
-        self.write().window.purge(room, position);
+        let last = inner.window.last();
+        drop(inner);
+        self.advanced.send_replace(last);
     }
 
     /// Starts again at `position`, when the process has fallen far behind.

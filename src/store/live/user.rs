@@ -1,7 +1,7 @@
 //! A user's view of their rooms: memberships, and how far the user has read.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,19 +9,28 @@ use std::{
 };
 
 use imbl::HashMap;
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, push::Ruleset};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::sync::Notify;
 
-use super::Change;
-use crate::store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid};
+use super::{Change, TimelineEvent};
+use crate::{
+    event::{
+        push::{self, Rules},
+        threads::MAIN,
+    },
+    store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid},
+};
 
 /// Who is meant by a mention of the whole room.
 pub const EVERYBODY: UserNid = UserNid(0);
 
 /// The most mentions that are counted in a room.
 const MAX_HIGHLIGHTS: usize = 100;
+
+/// The account data that makes a user's rules.
+const PUSH_RULES: &str = "m.push_rules";
 
 /// One room in a user's view.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +45,68 @@ pub struct RoomOfUser {
     pub removed: bool,
     /// Whether the user has forgotten the room.
     pub forgotten: bool,
-    /// How far the user has read.
+    /// How far the user has read the main timeline.
     pub read_position: RoomPosition,
-    /// The count of unread messages up to there.
+    /// The count of unread messages up to there, see [`super::NotifyCount`].
     pub read_notify_count: i64,
-    /// Events after that which mention the user.
-    pub highlights: Arc<Vec<RoomPosition>>,
+    /// How far the user has read all threads.
+    pub threads_position: RoomPosition,
+    /// The count of unread messages up to there.
+    pub threads_notify_count: i64,
+    /// How far the user has read single threads beyond that.
+    pub thread_reads: Arc<BTreeMap<OwnedEventId, RoomPosition>>,
+    /// Unread events which mention the user.
+    pub highlights: Arc<Vec<Highlight>>,
+}
+
+/// An event that mentions a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Highlight {
+    /// Its position.
+    pub position: RoomPosition,
+    /// The thread that it is in; `None` on the main timeline.
+    pub thread: Option<OwnedEventId>,
+    /// Whether the count of unread messages leaves it out.
+    pub is_extra: bool,
+}
+
+/// What a user has said about being notified, where that is not what is predefined.
+#[derive(Clone, Debug, Default)]
+pub struct OwnRules {
+    /// The user's rules; `None` for those that are predefined.
+    pub rules: Option<Arc<Rules>>,
+    /// Whom the user ignores.
+    pub ignored: Option<Arc<Ignored>>,
+}
+
+impl OwnRules {
+    /// Reads the contents of account data. What cannot be read says nothing.
+    pub fn new(user_id: &UserId, rules: Option<&str>, ignored: Option<&str>) -> Self {
+        Self {
+            rules: rules.and_then(|rules| parse_rules(user_id, rules)),
+            ignored: ignored.and_then(parse_ignored),
+        }
+    }
+
+    /// Whether there is nothing but what is predefined.
+    pub fn is_predefined(&self) -> bool {
+        self.rules.is_none() && self.ignored.is_none()
+    }
+}
+
+fn parse_rules(user_id: &UserId, content: &str) -> Option<Arc<Rules>> {
+    #[derive(Deserialize)]
+    struct Content {
+        global: Ruleset,
+    }
+    let Content { global } = serde_json::from_str(content).ok()?;
+    let rules = push::merged(global, Ruleset::server_default(user_id));
+    Some(Arc::new(Rules::new(&rules)))
+}
+
+fn parse_ignored(content: &str) -> Option<Arc<Ignored>> {
+    let users = ignored_users(content);
+    (!users.is_empty()).then(|| Arc::new(users))
 }
 
 /// The users whom a user ignores.
@@ -55,6 +120,8 @@ const IGNORED_USERS: &str = "m.ignored_user_list";
 pub struct UserRooms {
     rooms: HashMap<RoomNid, RoomOfUser>,
     labels: Arc<Labels>,
+    user_id: Option<OwnedUserId>,
+    own: OwnRules,
 }
 
 /// The users whom a content of `m.ignored_user_list` names (client-server API v1.19, "Ignoring
@@ -136,6 +203,7 @@ impl UserRooms {
         Self {
             rooms: rooms.into_iter().collect(),
             labels: Arc::new(labels),
+            ..Self::default()
         }
     }
 
@@ -147,6 +215,21 @@ impl UserRooms {
     /// Whom the user ignores.
     pub fn ignored(&self) -> &Arc<Ignored> {
         &self.labels.ignored
+    }
+
+    /// The same, with what its user has said about being notified.
+    #[must_use]
+    pub fn with_rules(self, user_id: OwnedUserId, own: OwnRules) -> Self {
+        Self {
+            user_id: Some(user_id),
+            own,
+            ..self
+        }
+    }
+
+    /// What the user has said about being notified.
+    pub fn own_rules(&self) -> &OwnRules {
+        &self.own
     }
 
     /// One room of the view.
@@ -202,14 +285,16 @@ impl UserRooms {
                     room.forgotten = false;
                     self.rooms.insert(event.room, room);
                 }
+                let Some(room) = self.rooms.get_mut(&event.room) else {
+                    return;
+                };
                 if event.sender == user && event.marks_read() {
-                    self.mark_read(event.room, event.position, event.notify_count);
-                } else if event.sender != user
-                    && (event.mentions.contains(&user) || event.mentions.contains(&EVERYBODY))
-                    && let Some(room) = self.rooms.get_mut(&event.room)
-                    && room.highlights.len() < MAX_HIGHLIGHTS
-                {
-                    Arc::make_mut(&mut room.highlights).push(event.position);
+                    let thread = if event.member.is_some() { "" } else { MAIN };
+                    room.mark_read(thread, event.position, event.notify_count);
+                } else if event.sender == user {
+                    room.write_in_thread(event);
+                } else if event.mentions.contains(&user) || event.mentions.contains(&EVERYBODY) {
+                    room.highlight(event);
                 }
             }
             Change::Receipt {
@@ -219,16 +304,27 @@ impl UserRooms {
                 position,
                 notify_count,
                 ..
-            } if *reader == user && matches!(&**thread, "" | "main") => {
-                self.mark_read(*room, *position, *notify_count);
+            } if *reader == user => {
+                if let Some(room) = self.rooms.get_mut(room) {
+                    room.mark_read(thread, *position, *notify_count);
+                }
             }
             Change::AccountData {
                 user: owner,
                 room,
                 event_type,
                 content,
-            } if *owner == user && Labels::concerns(event_type) => {
-                Arc::make_mut(&mut self.labels).apply(*room, event_type, content);
+            } if *owner == user => {
+                if Labels::concerns(event_type) {
+                    Arc::make_mut(&mut self.labels).apply(*room, event_type, content);
+                }
+                match (room, &**event_type, &self.user_id) {
+                    (None, PUSH_RULES, Some(user_id)) => {
+                        self.own.rules = parse_rules(user_id, content.get());
+                    }
+                    (None, IGNORED_USERS, _) => self.own.ignored = parse_ignored(content.get()),
+                    _ => {}
+                }
             }
             Change::Receipt { .. }
             | Change::AccountData { .. }
@@ -239,16 +335,110 @@ impl UserRooms {
         }
     }
 
-    fn mark_read(&mut self, room: RoomNid, position: RoomPosition, notify_count: i64) {
-        let Some(room) = self.rooms.get_mut(&room) else {
-            return;
-        };
-        if room.read_position < position {
-            room.read_position = position;
-            room.read_notify_count = notify_count;
+    /// An event lost its content, and with it whom it mentioned.
+    pub(super) fn forget_highlight(&mut self, event: &TimelineEvent) {
+        let is_it = |highlight: &Highlight| highlight.position == event.position;
+        if let Some(room) = self.rooms.get_mut(&event.room)
+            && room.highlights.iter().any(is_it)
+        {
+            Arc::make_mut(&mut room.highlights).retain(|highlight| !is_it(highlight));
         }
-        if !room.highlights.is_empty() {
-            Arc::make_mut(&mut room.highlights).retain(|highlight| *highlight > position);
+    }
+
+    /// Notes that the threads of a room are read up to a position, where it is known to be so.
+    pub(super) fn note_threads_read(
+        &mut self,
+        room: RoomNid,
+        position: RoomPosition,
+        notify_count: i64,
+    ) {
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.mark_threads_read(position, notify_count);
+        }
+    }
+}
+
+impl RoomOfUser {
+    /// How far a thread has been read; without a thread, the main timeline.
+    pub fn read_up_to(&self, thread: Option<&OwnedEventId>) -> RoomPosition {
+        let Some(thread) = thread else {
+            return self.read_position;
+        };
+        let of_thread = self.thread_reads.get(thread).copied().unwrap_or_default();
+        of_thread.max(self.threads_position)
+    }
+
+    fn highlight(&mut self, event: &TimelineEvent) {
+        self.add_highlight(Highlight {
+            position: event.position,
+            thread: event.thread.clone(),
+            is_extra: event.is_extra(),
+        });
+    }
+
+    /// Takes in an event that mentions the user, unless it is known already, or read.
+    pub(in crate::store) fn add_highlight(&mut self, highlight: Highlight) {
+        let is_known = |last: &Highlight| last.position >= highlight.position;
+        if self.highlights.len() < MAX_HIGHLIGHTS
+            && !self.highlights.last().is_some_and(is_known)
+            && highlight.position > self.read_up_to(highlight.thread.as_ref())
+        {
+            Arc::make_mut(&mut self.highlights).push(highlight);
+        }
+    }
+
+    /// Takes a receipt in: for a thread, for the main timeline, or, with an empty thread, for all.
+    fn mark_read(&mut self, thread: &str, position: RoomPosition, notify_count: i64) {
+        if matches!(thread, "" | MAIN) && self.read_position < position {
+            self.read_position = position;
+            self.read_notify_count = notify_count;
+        }
+        match thread {
+            "" => self.mark_threads_read(position, notify_count),
+            MAIN => {}
+            thread => {
+                if let Ok(thread) = OwnedEventId::try_from(thread)
+                    && self.read_up_to(Some(&thread)) < position
+                {
+                    Arc::make_mut(&mut self.thread_reads).insert(thread, position);
+                }
+            }
+        }
+        self.drop_read_highlights();
+    }
+
+    /// Who writes in a thread has read what mentions them there.
+    fn write_in_thread(&mut self, event: &TimelineEvent) {
+        let is_read = |highlight: &Highlight| {
+            highlight.thread.is_some()
+                && highlight.thread == event.thread
+                && highlight.position < event.position
+        };
+        if self.highlights.iter().any(is_read) {
+            Arc::make_mut(&mut self.highlights).retain(|highlight| !is_read(highlight));
+        }
+    }
+
+    fn mark_threads_read(&mut self, position: RoomPosition, notify_count: i64) {
+        if self.threads_position < position {
+            self.threads_position = position;
+            self.threads_notify_count = notify_count;
+            if self.thread_reads.values().any(|read| *read <= position) {
+                Arc::make_mut(&mut self.thread_reads).retain(|_, read| *read > position);
+            }
+        }
+    }
+
+    fn drop_read_highlights(&mut self) {
+        let is_read = |highlight: &Highlight| {
+            highlight.position <= self.read_up_to(highlight.thread.as_ref())
+        };
+        if self.highlights.iter().any(is_read) {
+            let left = self
+                .highlights
+                .iter()
+                .filter(|highlight| !is_read(highlight));
+            self.highlights = Arc::new(left.cloned().collect());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Conversation, lists::Choice, news::News, past::Past, request::OfRooms, snapshot::Kind,
 };
 use crate::{
-    rooms,
+    rooms::Rooms,
     store::{
         Membership, RoomNid, UserNid, account_data,
         live::{Change, Survey},
@@ -193,7 +193,11 @@ impl Sync {
             }
         }
         if !is_told(&None) {
-            add_push_rules(&conversation.request.actor.user_id, &mut found)?;
+            add_push_rules(
+                &self.0.rooms,
+                &conversation.request.actor.user_id,
+                &mut found,
+            )?;
         }
         Ok(found)
     }
@@ -266,12 +270,13 @@ fn rooms_with(on: &OfRooms, choice: &Choice<'_>, survey: &Survey) -> HashSet<Roo
 
 /// Who has changed no push rules has the predefined ones.
 fn add_push_rules(
+    rooms: &Rooms,
     reader: &UserId,
     found: &mut HashMap<Option<RoomNid>, BTreeMap<String, String>>,
 ) -> Result<(), Error> {
     let global = found.entry(None).or_default();
     if !global.contains_key(PUSH_RULES) {
-        let rules = rooms::default_push_rules(reader)?;
+        let rules = rooms.default_push_rules(reader)?;
         global.insert(PUSH_RULES.to_owned(), rules.get().to_owned());
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     event::Pdu,
+    rooms::{Unread, UnreadOf},
     store::{
         Membership, RoomNid, RoomPosition,
         live::{RoomHead, RoomOfUser, Survey},
@@ -52,6 +53,8 @@ pub(super) struct RoomNews {
     pub(super) from: Option<RoomPosition>,
     pub(super) head: Arc<RoomHead>,
     pub(super) of_user: RoomOfUser,
+    /// How many messages are unread.
+    pub(super) unread: Unread,
     /// The timeline, unless the user was never there.
     pub(super) section: Option<Section>,
     /// What somebody outside is told.
@@ -127,6 +130,7 @@ impl Sync {
                     section: section(nid, &plan, &room.head(), of_user, survey, &news.past),
                     head: room.head(),
                     of_user: of_user.clone(),
+                    unread: Unread::default(),
                     stripped: Vec::new(),
                     state: Vec::new(),
                     outdated: false,
@@ -146,7 +150,36 @@ impl Sync {
                 news.past.has_read(*room, conversation, survey),
             )
         });
+        self.fill_unread(conversation, survey, &mut news).await?;
         Ok(news)
+    }
+
+    /// Counts the unread messages.
+    async fn fill_unread(
+        &self,
+        conversation: &Conversation,
+        survey: &Survey,
+        news: &mut News,
+    ) -> Result<(), Error> {
+        let joined = news.rooms.iter();
+        let joined: Vec<_> = joined
+            .filter(|(_, of_room)| matches!(of_room.kind, Kind::Joined))
+            .map(|(room, of_room)| UnreadOf {
+                room: *room,
+                head: &of_room.head,
+                of_user: &of_room.of_user,
+            })
+            .collect();
+        let actor = &conversation.request.actor;
+        let own = survey.rooms.own_rules();
+        let rooms = &self.0.rooms;
+        let mut counts = rooms
+            .unread(actor.user, &actor.user_id, own, &joined)
+            .await?;
+        for (room, of_room) in &mut news.rooms {
+            of_room.unread = counts.remove(room).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Fills in the timelines, and the state of the rooms that were left.

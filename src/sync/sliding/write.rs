@@ -18,7 +18,7 @@ use crate::{
         client_format::{self, Unsigned},
     },
     store::{Membership, RoomNid, RoomPosition, live::Survey},
-    sync::{answer::Json, section::Section, write::write_unread},
+    sync::{answer::Json, section::Section, unread::write_count},
 };
 
 /// An answer, as JSON.
@@ -103,7 +103,7 @@ impl Writer<'_> {
             (Some(section), Kind::Joined) => {
                 self.write_properties(json, news, section, before);
                 self.write_events(json, room, news, section);
-                write_unread(json, &news.head, &news.of_user);
+                write_count(json, news.unread.total());
             }
             (Some(section), Kind::Left) => {
                 write_old_name(json, section);

@@ -26,6 +26,7 @@ mod paging;
 mod password;
 mod presence;
 mod profiles;
+mod pushers;
 mod receipts;
 mod register;
 mod registration_tokens;
@@ -38,6 +39,8 @@ mod sliding;
 mod spaces;
 mod to_device;
 mod typing;
+mod unread;
+mod unread_checker;
 mod upgrade;
 mod user_directory;
 mod visibility;
@@ -153,6 +156,7 @@ impl Site {
             scanner: service.scanner().await,
             notices: service.notices(),
             calls: Calls::new(CallSettings::default(), service.clock.clone()),
+            push: service.push(),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),

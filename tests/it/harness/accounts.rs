@@ -198,6 +198,7 @@ impl AccountsSite {
             search: true,
             delayed: chappe::rooms::DelayedLimits::default(),
             services: chappe::appservice::SharedRegistry::default(),
+            noisy: false,
         };
         let random = Random::seeded(4);
         Rooms::new(
@@ -331,6 +332,27 @@ impl AccountsSite {
             random: Random::seeded(7),
         };
         chappe::bridges::Bridges::new(settings, parts)
+    }
+
+    /// A push service, for the same.
+    pub(crate) fn push(&self) -> chappe::push::Push {
+        let outbound = chappe::outbound::Outbound::new(&chappe::outbound::Settings::default());
+        chappe::push::Push::new(
+            chappe::push::Settings {
+                allow_http: false,
+                noisy: false,
+                expiry: None,
+                mail_delay: Duration::from_hours(72),
+                web_client_url: None,
+                public_url: self.settings.public_url.clone(),
+            },
+            self.store.clone(),
+            self.rooms(),
+            outbound.unwrap(),
+            self.mailer.clone(),
+            self.clock.clone(),
+            Random::seeded(6),
+        )
     }
 
     /// A sync service, for the same.

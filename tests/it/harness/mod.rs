@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod client;
+pub(crate) mod gateway;
 pub(crate) mod keys;
 pub(crate) mod postgres;
 pub(crate) mod process;

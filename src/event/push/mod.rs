@@ -1,0 +1,189 @@
+//! Push rules: whether an event notifies somebody, and how.
+//!
+//! A user's rules are compiled once ([`Rules`]) and asked for many events. For the count of unread
+//! messages most users need not be asked at all: what the predefined rules say is worked out once
+//! for everybody ([`Broadcast`]), and [`Rules::class`] says for whom that is right in a room.
+//!
+//! Client-server API v1.19, "Push Rules".
+
+mod broadcast;
+mod class;
+mod condition;
+mod glob;
+mod subject;
+
+use ruma::{
+    UserId,
+    push::{
+        Action, ConditionalPushRule, HighlightTweakValue, PatternedPushRule,
+        PredefinedOverrideRuleId, PredefinedUnderrideRuleId, RuleKind, Ruleset, SimplePushRule,
+        SoundTweakValue, Tweak,
+    },
+    user_id,
+};
+
+pub use self::{
+    broadcast::{Broadcast, MAX_MENTIONS, notifies_by_kind},
+    class::Class,
+    subject::{Reader, Subject},
+};
+use self::{
+    condition::{Condition, Key},
+    glob::Glob,
+};
+
+/// The most rules of a user that are asked; those after are left alone.
+const MAX_RULES: usize = 5_000;
+
+/// A user's rules, in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Whether they tell apart what the predefined ones do not.
+    is_predefined: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    conditions: Vec<Condition>,
+    actions: Vec<Action>,
+    notifies: bool,
+    highlights: bool,
+}
+
+/// What the rules say of an event that one of them matches.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// Whether the user is notified.
+    pub notifies: bool,
+    /// Whether the event is highlighted.
+    pub highlights: bool,
+    /// What the rule says, word for word.
+    pub actions: &'a [Action],
+}
+
+impl Outcome<'_> {
+    /// What is said of an event that no rule matches.
+    pub const NOTHING: Self = Self {
+        notifies: false,
+        highlights: false,
+        actions: &[],
+    };
+}
+
+impl Rules {
+    /// The rules of a user: `rules` with everything predefined in them. See [`merged`].
+    pub fn new(rules: &Ruleset) -> Self {
+        let override_ = rules.override_.iter().filter_map(conditional);
+        let content = rules.content.iter().filter_map(patterned);
+        let room = rules.room.iter();
+        let room = room.filter_map(|rule| simple(rule, Key::RoomId, rule.rule_id.as_str()));
+        let sender = rules.sender.iter();
+        let sender = sender.filter_map(|rule| simple(rule, Key::Sender, rule.rule_id.as_str()));
+        let underride = rules.underride.iter().filter_map(conditional);
+        let rules = override_.chain(content).chain(room).chain(sender);
+        Self {
+            rules: rules.chain(underride).take(MAX_RULES).collect(),
+            is_predefined: false,
+        }
+    }
+
+    /// The predefined rules, for a user who has no others.
+    pub fn predefined(user_id: &UserId) -> Self {
+        Self {
+            is_predefined: true,
+            ..Self::new(&Ruleset::server_default(user_id))
+        }
+    }
+
+    /// What the rules say of an event of somebody else.
+    pub fn ask(&self, subject: &Subject<'_>, reader: &Reader<'_>) -> Outcome<'_> {
+        let matching = self.rules.iter().find(|rule| {
+            let mut conditions = rule.conditions.iter();
+            conditions.all(|condition| condition.holds(subject, reader))
+        });
+        matching.map_or(Outcome::NOTHING, |rule| Outcome {
+            notifies: rule.notifies,
+            highlights: rule.notifies && rule.highlights,
+            actions: &rule.actions,
+        })
+    }
+}
+
+/// The predefined rules of a user. `noisy`: every message makes a sound, as people of Tchap are used
+/// to.
+pub fn predefined(user_id: &UserId, noisy: bool) -> Ruleset {
+    let mut rules = Ruleset::server_default(user_id);
+    if noisy {
+        let loud = || {
+            vec![
+                Action::Notify,
+                Action::SetTweak(Tweak::Sound(SoundTweakValue::Default)),
+            ]
+        };
+        for rule in [
+            PredefinedUnderrideRuleId::Message,
+            PredefinedUnderrideRuleId::Encrypted,
+        ] {
+            // A rule that is there can be given actions.
+            let _ = rules.set_actions(RuleKind::Underride, rule, loud());
+        }
+    }
+    rules
+}
+
+/// The predefined rules but those that name their user.
+pub fn of_everybody(noisy: bool) -> Ruleset {
+    let mut rules = predefined(user_id!("@everybody:invalid"), noisy);
+    for rule in [
+        PredefinedOverrideRuleId::InviteForMe,
+        PredefinedOverrideRuleId::IsUserMention,
+    ] {
+        // A rule that is there can be turned off.
+        let _ = rules.set_enabled(RuleKind::Override, rule, false);
+    }
+    rules
+}
+
+/// A user's rules with those that are predefined now, of which the user's switches and actions are
+/// kept.
+pub fn merged(mut own: Ruleset, predefined: Ruleset) -> Ruleset {
+    own.update_with_server_default(predefined);
+    own
+}
+
+fn conditional(rule: &ConditionalPushRule) -> Option<Rule> {
+    let conditions = rule.conditions.iter().map(Condition::new).collect();
+    rule.enabled.then(|| Rule::new(conditions, &rule.actions))
+}
+
+fn patterned(rule: &PatternedPushRule) -> Option<Rule> {
+    let condition = Condition::Matches(Key::Body, Glob::new(&rule.pattern));
+    rule.enabled
+        .then(|| Rule::new(vec![condition], &rule.actions))
+}
+
+fn simple<T>(rule: &SimplePushRule<T>, key: Key, id: &str) -> Option<Rule> {
+    let condition = Condition::Is(key, serde_json::Value::from(id));
+    rule.enabled
+        .then(|| Rule::new(vec![condition], &rule.actions))
+}
+
+impl Rule {
+    fn new(conditions: Vec<Condition>, actions: &[Action]) -> Self {
+        let highlight = |action: &Action| {
+            let Action::SetTweak(Tweak::Highlight(value)) = action else {
+                return None;
+            };
+            Some(*value == HighlightTweakValue::Yes)
+        };
+        Self {
+            notifies: actions
+                .iter()
+                .any(|action| matches!(action, Action::Notify)),
+            highlights: actions.iter().find_map(highlight).unwrap_or(false),
+            actions: actions.to_vec(),
+            conditions,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Unread messages of threads. Those of the main timeline are a subtraction, see
+//! [`super::live::NotifyCount`].
+
+use std::collections::HashMap;
+
+use ruma::{EventId, OwnedEventId};
+use sqlx::PgConnection;
+
+use super::{RoomNid, RoomPosition, Store, StoreError, UserNid};
+
+/// The most events of threads that are looked at in one room, from the newest back.
+const MAX_THREAD_EVENTS: i64 = 10_000;
+
+/// A room whose threads have unread messages.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadsOf {
+    /// The room.
+    pub room: RoomNid,
+    /// How far its reader has read all threads.
+    pub after: RoomPosition,
+    /// The last event that counts.
+    pub until: RoomPosition,
+}
+
+/// How many unread messages each thread of these rooms has for a reader: those after the reader's
+/// receipt for the thread and after what the reader has written in it. Threads without any are left
+/// out.
+pub async fn count_threads(
+    conn: &mut PgConnection,
+    reader: UserNid,
+    rooms: &[ThreadsOf],
+) -> Result<HashMap<RoomNid, Vec<(OwnedEventId, i64)>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        WITH recent AS MATERIALIZED (
+            SELECT q.room_nid, e.position, e.thread_id, e.sender_nid, e.notifies
+            FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS q (room_nid, after, until)
+            CROSS JOIN LATERAL (
+                SELECT position, thread_id, sender_nid, notifies
+                FROM thread_events
+                WHERE room_nid = q.room_nid
+                    AND position > q.after
+                    AND position <= q.until
+                ORDER BY position DESC
+                LIMIT $5
+            ) e
+        ), thread AS (
+            SELECT t.room_nid, t.thread_id,
+                GREATEST(
+                    COALESCE(t.written, 0),
+                    COALESCE((
+                        SELECT MAX(c.position)
+                        FROM receipts c
+                        WHERE c.room_nid = t.room_nid
+                            AND c.user_nid = $1
+                            AND c.thread_id = t.thread_id
+                    ), 0)
+                ) AS read
+            FROM (
+                SELECT room_nid, thread_id,
+                    MAX(position) FILTER (WHERE sender_nid = $1) AS written
+                FROM recent
+                GROUP BY room_nid, thread_id
+            ) t
+        )
+        SELECT r.room_nid AS "room!: RoomNid", -- a materialized query
+            r.thread_id AS "thread_id!",
+            COUNT(*) AS "unread!" -- an aggregate is never null
+        FROM recent r
+        JOIN thread t ON t.room_nid = r.room_nid AND t.thread_id = r.thread_id
+        WHERE r.notifies
+            AND r.sender_nid <> $1
+            AND r.position > t.read
+        GROUP BY r.room_nid, r.thread_id
+        "#,
+        reader as UserNid,
+        &rooms.iter().map(|of| of.room.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|of| of.after.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|of| of.until.0).collect::<Vec<_>>(),
+        MAX_THREAD_EVENTS,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut counts: HashMap<RoomNid, Vec<(OwnedEventId, i64)>> = HashMap::new();
+    for row in rows {
+        // What is no id is no thread that anybody could name.
+        if let Ok(thread) = EventId::parse(&row.thread_id) {
+            counts
+                .entry(row.room)
+                .or_default()
+                .push((thread, row.unread));
+        }
+    }
+    Ok(counts)
+}
+
+/// The threads of these rooms' events after positions.
+pub async fn threads_of_events(
+    conn: &mut PgConnection,
+    rooms: &[ThreadsOf],
+) -> Result<HashMap<(RoomNid, RoomPosition), OwnedEventId>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT q.room_nid AS "room!: RoomNid", -- an unnested array without nulls
+            e.position AS "position: RoomPosition",
+            e.thread_id
+        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS q (room_nid, after, until)
+        JOIN thread_events e ON e.room_nid = q.room_nid
+            AND e.position > q.after
+            AND e.position <= q.until
+        "#,
+        &rooms.iter().map(|of| of.room.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|of| of.after.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|of| of.until.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let parsed = rows.into_iter().filter_map(|row| {
+        let thread = EventId::parse(&row.thread_id).ok()?;
+        Some(((row.room, row.position), thread))
+    });
+    Ok(parsed.collect())
+}
+
+/// The thread that an event of a room is in.
+pub async fn find_thread(
+    conn: &mut PgConnection,
+    room: RoomNid,
+    event_id: &EventId,
+) -> Result<Option<OwnedEventId>, StoreError> {
+    let thread = sqlx::query_scalar!(
+        r#"
+        SELECT t.thread_id
+        FROM events e
+        JOIN thread_events t ON t.room_nid = e.room_nid AND t.position = e.position
+        WHERE e.event_id = $2
+            AND e.room_nid = $1
+        "#,
+        room as RoomNid,
+        event_id.as_str(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(thread.and_then(|thread| EventId::parse(thread).ok()))
+}
+
+/// Notes how far a user has read all threads of a room, where that is known to be so.
+async fn update_threads_read(
+    conn: &mut PgConnection,
+    user: UserNid,
+    room: RoomNid,
+    position: RoomPosition,
+    notify_count: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE memberships
+        SET threads_position = $3,
+            threads_notify_count = $4
+        WHERE user_nid = $1
+            AND room_nid = $2
+            AND threads_position < $3
+        "#,
+        user as UserNid,
+        room as RoomNid,
+        position as RoomPosition,
+        notify_count,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Notes how far a user has read all threads of a room, where each of them was seen to be read:
+    /// what comes before is not looked at again.
+    pub async fn note_threads_read(
+        &self,
+        user: UserNid,
+        room: RoomNid,
+        position: RoomPosition,
+        notify_count: i64,
+    ) -> Result<(), StoreError> {
+        let mut conn = self.conn().await?;
+        update_threads_read(&mut conn, user, room, position, notify_count).await?;
+        self.live()
+            .note_threads_read(user, room, position, notify_count);
+        Ok(())
+    }
+}
