@@ -30,8 +30,7 @@ pub(super) fn routes() -> Router<AppState> {
 struct Parameters {
     pos: Option<String>,
     timeout: Option<u64>,
-    #[serde(default)]
-    set_presence: PresenceState,
+    set_presence: Option<String>,
 }
 
 /// `POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync`.
@@ -40,18 +39,22 @@ async fn sync(
     query: Result<Query<Parameters>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (sender, body) =
+    let (sender, mut body) =
         Plain::read_typed::<sliding::Body>(&state, request, Reach::Private).await?;
     let Query(query) = query.map_err(|error| ApiError::invalid_param(error.body_text()))?;
+    // The proposal has moved these into the body; clients have them in the query.
+    let pos = query.pos.or(body.pos.take());
+    let timeout = query.timeout.or(body.timeout).unwrap_or(0);
+    let set_presence = state_of(query.set_presence.or(body.set_presence.take()))?;
     // What was never a position is as unknown as one that is forgotten.
-    let pos = query.pos.as_deref().map(str::parse).transpose();
+    let pos = pos.as_deref().map(str::parse).transpose();
     let pos = pos.map_err(|_| Error::UnknownPosition)?;
-    let timeout = Duration::from_millis(query.timeout.unwrap_or(0));
+    let timeout = Duration::from_millis(timeout);
     let waits = pos.is_some() && !timeout.is_zero();
     let request = sliding::Request::new((&*sender).into(), pos, timeout, body)?;
     let service = state.sync.clone();
     let presence = state.sync.presence();
-    let syncing = presence.begin_sync(request.actor(), query.set_presence);
+    let syncing = presence.begin_sync(request.actor(), set_presence);
     let answer = async move {
         let answer = service.sliding(request).await;
         drop(syncing);
@@ -63,4 +66,14 @@ async fn sync(
         answer.await?
     };
     Ok(raw::json(text))
+}
+
+/// Whether the client's user is there.
+fn state_of(text: Option<String>) -> Result<PresenceState, ApiError> {
+    match text.as_deref() {
+        None | Some("online") => Ok(PresenceState::Online),
+        Some("unavailable") => Ok(PresenceState::Unavailable),
+        Some("offline") => Ok(PresenceState::Offline),
+        Some(_) => Err(ApiError::invalid_param("Unknown value of set_presence")),
+    }
 }

@@ -79,7 +79,9 @@ impl Sync {
             rooms: BTreeMap::new(),
             counts: Vec::with_capacity(request.lists.len()),
         };
-        let listed = listed_rooms(survey, known);
+        let unwanted = self.unwanted_invites(request, survey).await?;
+        let mut listed = listed_rooms(survey, known);
+        listed.retain(|(room, _, _)| !unwanted.contains(room));
         let sight = self.sight(request, named, survey).await?;
         for list in &request.lists {
             let filters = &list.filters;
@@ -89,7 +91,8 @@ impl Sync {
                 .map(|(room, _, _)| *room)
                 .collect();
             choice.counts.push((&list.name, filtered.len()));
-            for (first, last) in &list.ranges {
+            let all = [(0, usize::MAX)];
+            for (first, last) in list.ranges.as_deref().unwrap_or(&all) {
                 let count = (last - first).saturating_add(1);
                 let window = filtered.iter().skip(*first).take(count);
                 for room in window {
@@ -103,11 +106,31 @@ impl Sync {
         for (room_id, rule) in &request.subscriptions {
             let room = named.numbers.get(room_id);
             let seen = room.filter(|room| is_seen(survey.rooms.get(**room)));
-            if let Some(room) = seen {
+            if let Some(room) = seen.filter(|room| !unwanted.contains(room)) {
                 choice.add(*room, rule).subscribed = Some(room_id);
             }
         }
         Ok(choice)
+    }
+
+    /// The rooms to which somebody has invited the reader whom the reader ignores.
+    async fn unwanted_invites(
+        &self,
+        request: &Request,
+        survey: &Survey,
+    ) -> Result<HashSet<RoomNid>, Error> {
+        let ignored = survey.rooms.ignored();
+        if ignored.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let invited: Vec<RoomNid> = survey.rooms.with(Membership::Invite).collect();
+        let rooms = self.0.store.load_rooms(&invited).await?;
+        let is_unwanted = |head: &RoomHead| {
+            let own = head.room().member(&request.actor.user_id);
+            own.is_some_and(|own| ignored.contains(own.pdu.sender()))
+        };
+        let unwanted = rooms.iter().filter(|room| is_unwanted(&room.head()));
+        Ok(unwanted.map(|room| room.nid()).collect())
     }
 
     /// What the filters of a request need; most need nothing.

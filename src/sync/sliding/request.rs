@@ -1,14 +1,18 @@
 //! What clients ask of sliding sync.
 //!
 //! The shape is that of MSC4186 as clients send it today, with the filters by space and tag that
-//! ruma's type leaves out.
+//! ruma's type leaves out, or as the proposal has it now: `range`, `required_state` as an object,
+//! and what stands in the query elsewhere in the body.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ruma::{OwnedRoomId, UserId};
 use serde::Deserialize;
 
-use super::{required::Required, snapshot::Position};
+use super::{
+    required::{ANY, Required},
+    snapshot::Position,
+};
 use crate::{rooms::Actor, store::StreamPosition, sync::Error};
 
 /// The most lists, and the most rooms that are subscribed to.
@@ -28,6 +32,15 @@ const MAX_NAME: usize = 64;
 /// The body of a request.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Body {
+    /// What the client knows.
+    #[serde(default)]
+    pub pos: Option<String>,
+    /// How long to wait when there is nothing, in milliseconds.
+    #[serde(default)]
+    pub timeout: Option<u64>,
+    /// Whether the client's user is there.
+    #[serde(default)]
+    pub set_presence: Option<String>,
     #[serde(default)]
     conn_id: Option<String>,
     #[serde(default)]
@@ -42,8 +55,8 @@ pub struct Body {
 
 #[derive(Clone, Debug, Deserialize)]
 struct BodyList {
-    #[serde(default)]
-    ranges: Vec<(u64, u64)>,
+    ranges: Option<Vec<(u64, u64)>>,
+    range: Option<(u64, u64)>,
     #[serde(flatten)]
     rule: BodyRule,
     #[serde(default)]
@@ -53,9 +66,68 @@ struct BodyList {
 #[derive(Clone, Debug, Deserialize)]
 struct BodyRule {
     #[serde(default)]
-    required_state: Vec<(String, String)>,
+    required_state: BodyState,
     #[serde(default)]
     timeline_limit: u64,
+}
+
+/// Which state is wanted: (type, state key) pairs, or what to tell and what not.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum BodyState {
+    Pairs(Vec<(String, String)>),
+    Elements {
+        #[serde(default)]
+        include: Vec<Element>,
+        #[serde(default)]
+        exclude: Vec<Element>,
+        #[serde(default)]
+        lazy_members: bool,
+    },
+}
+
+/// State events of a type, or of any, with a state key, or with any.
+#[derive(Clone, Debug, Deserialize)]
+struct Element {
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    state_key: Option<String>,
+}
+
+impl Default for BodyState {
+    fn default() -> Self {
+        Self::Pairs(Vec::new())
+    }
+}
+
+impl BodyState {
+    fn len(&self) -> usize {
+        match self {
+            Self::Pairs(pairs) => pairs.len(),
+            Self::Elements {
+                include, exclude, ..
+            } => include.len().saturating_add(exclude.len()),
+        }
+    }
+
+    fn into_required(self, reader: &UserId) -> Required {
+        let pairs = |elements: Vec<Element>| elements.into_iter().map(Element::into_pair).collect();
+        match self {
+            Self::Pairs(pairs) => Required::new(pairs, reader),
+            Self::Elements {
+                include,
+                exclude,
+                lazy_members,
+            } => Required::of_elements(pairs(include), pairs(exclude), lazy_members),
+        }
+    }
+}
+
+impl Element {
+    fn into_pair(self) -> (String, String) {
+        let or_any = |text: Option<String>| text.unwrap_or_else(|| ANY.to_owned());
+        (or_any(self.event_type), or_any(self.state_key))
+    }
 }
 
 /// The filters of a list; all of them hold for its rooms.
@@ -182,8 +254,8 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub(super) struct List {
     pub(super) name: String,
-    /// First and last index.
-    pub(super) ranges: Vec<(usize, usize)>,
+    /// First and last index; all rooms if there are none.
+    pub(super) ranges: Option<Vec<(usize, usize)>>,
     pub(super) rule: Rule,
     pub(super) filters: Filters,
 }
@@ -200,7 +272,7 @@ impl Rule {
         let limit = u32::try_from(body.timeline_limit).unwrap_or(u32::MAX);
         Self {
             limit: limit.min(MAX_TIMELINE),
-            required: Arc::new(Required::new(body.required_state, reader)),
+            required: Arc::new(body.required_state.into_required(reader)),
         }
     }
 
@@ -286,10 +358,15 @@ impl Request {
 
 impl List {
     fn new(name: String, list: BodyList, reader: &UserId) -> Result<Self, Error> {
-        if list.ranges.len() > MAX_RANGES {
+        let one = list.range.map(|range| vec![range]);
+        let ranges = list.ranges.or(one);
+        if ranges
+            .as_ref()
+            .is_some_and(|ranges| ranges.len() > MAX_RANGES)
+        {
             return Err(Error::Invalid("A list has too many ranges"));
         }
-        if list.ranges.iter().any(|(first, last)| first > last) {
+        if ranges.iter().flatten().any(|(first, last)| first > last) {
             return Err(Error::Invalid("A range ends before it begins"));
         }
         let filters = list.filters.unwrap_or_default();
@@ -297,12 +374,15 @@ impl List {
             return Err(Error::Invalid("A filter has too many values"));
         }
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let ranges = list.ranges.into_iter();
+        let ranges = ranges.map(|ranges| {
+            let ranges = ranges.into_iter();
+            ranges
+                .map(|(first, last)| (index(first), index(last)))
+                .collect()
+        });
         Ok(Self {
             name,
-            ranges: ranges
-                .map(|(first, last)| (index(first), index(last)))
-                .collect(),
+            ranges,
             rule: Rule::new(list.rule, reader),
             filters,
         })

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Stands for any type or any state key.
-const ANY: &str = "*";
+pub(super) const ANY: &str = "*";
 /// Stands for the members whom the timeline mentions.
 const LAZY: &str = "$LAZY";
 /// Stands for the reader.
@@ -26,6 +26,9 @@ const MEMBER: &str = "m.room.member";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Required {
     pairs: BTreeSet<(String, String)>,
+    /// What is not wanted, although the pairs name it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    excluded: BTreeSet<(String, String)>,
     /// Whether members come as the timeline needs them, instead of all of them.
     lazy: bool,
 }
@@ -51,13 +54,31 @@ impl Required {
         let all_members = wanted.contains(&pair(MEMBER, ANY));
         Self {
             pairs: wanted,
+            excluded: BTreeSet::new(),
             lazy: lazy && !all_members,
+        }
+    }
+
+    /// What a client asked for that says what it does not want as well.
+    pub(super) fn of_elements(
+        wanted: Vec<(String, String)>,
+        excluded: Vec<(String, String)>,
+        lazy: bool,
+    ) -> Self {
+        let all_members = pair(MEMBER, ANY);
+        let wanted = wanted.into_iter();
+        Self {
+            pairs: wanted
+                .filter(|pair| !lazy || *pair != all_members)
+                .collect(),
+            excluded: excluded.into_iter().collect(),
+            lazy,
         }
     }
 
     /// How many pairs there are.
     pub(super) fn len(&self) -> usize {
-        self.pairs.len()
+        self.pairs.len() + self.excluded.len()
     }
 
     /// Whether members come as the timeline needs them.
@@ -75,8 +96,31 @@ impl Required {
         }
         Self {
             pairs,
+            excluded: self
+                .excluded_by(other)
+                .chain(other.excluded_by(self))
+                .collect(),
             lazy: (self.lazy || other.lazy) && !all_members,
         }
+    }
+
+    /// What is excluded here, and not wanted by `other` either.
+    fn excluded_by<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (String, String)> + use<'a> {
+        let excluded = self.excluded.iter();
+        excluded.filter(|one| !other.may_want(one)).cloned()
+    }
+
+    /// Whether there may be state that a pair names and that is wanted here.
+    fn may_want(&self, named: &(String, String)) -> bool {
+        let overlap = |one: &str, other: &str| one == other || one == ANY || other == ANY;
+        let has_any = named.0 == ANY || named.1 == ANY;
+        let excluded = self.excluded.contains(named)
+            || (!has_any && names(&self.excluded, &named.0, &named.1));
+        let mut pairs = self.pairs.iter();
+        !excluded && pairs.any(|pair| overlap(&pair.0, &named.0) && overlap(&pair.1, &named.1))
     }
 
     /// Whether everything that `other` wants is wanted here.
@@ -87,10 +131,17 @@ impl Required {
         if other.lazy && !self.lazy && !self.wants_all_members() {
             return false;
         }
+        if self
+            .excluded
+            .iter()
+            .any(|excluded| other.may_want(excluded))
+        {
+            return false;
+        }
         let pairs = other.pairs.iter();
         pairs
             .filter(|(event_type, state_key)| event_type != MEMBER || state_key != ANY)
-            .all(|(event_type, state_key)| self.wants(event_type, state_key))
+            .all(|(event_type, state_key)| self.includes(event_type, state_key))
     }
 
     fn wants_all_members(&self) -> bool {
@@ -100,16 +151,16 @@ impl Required {
 
     /// Whether a state event is wanted, whatever the timeline holds.
     pub(super) fn wants(&self, event_type: &str, state_key: &str) -> bool {
-        if self.pairs.is_empty() {
-            return false;
+        self.includes(event_type, state_key) && !names(&self.excluded, event_type, state_key)
+    }
+
+    /// Whether the pairs name a state event.
+    fn includes(&self, event_type: &str, state_key: &str) -> bool {
+        if self.lazy && event_type == MEMBER {
+            let has = |event_type: &str| self.pairs.contains(&pair(event_type, state_key));
+            return has(MEMBER) || has(ANY);
         }
-        let has =
-            |event_type: &str, state_key: &str| self.pairs.contains(&pair(event_type, state_key));
-        if has(event_type, state_key) || has(ANY, state_key) {
-            return true;
-        }
-        let members_apart = self.lazy && event_type == MEMBER;
-        !members_apart && (has(event_type, ANY) || has(ANY, ANY))
+        names(&self.pairs, event_type, state_key)
     }
 
     /// The same of an event.
@@ -120,6 +171,15 @@ impl Required {
 
     /// The state events of a room that are wanted. Walks over all members only if all are wanted.
     pub(super) fn select<'a>(&'a self, room: &'a Room) -> Vec<&'a Arc<StateEvent>> {
+        let mut selected = self.included(room);
+        if !self.excluded.is_empty() {
+            selected.retain(|event| self.wants_event(&event.pdu));
+        }
+        selected
+    }
+
+    /// Those that the pairs name.
+    fn included<'a>(&'a self, room: &'a Room) -> Vec<&'a Arc<StateEvent>> {
         let mut selected: Vec<&Arc<StateEvent>> = Vec::new();
         let any_type = |(event_type, _): &(String, String)| event_type == ANY;
         if self.pairs.iter().any(any_type) {
@@ -171,6 +231,16 @@ pub(super) fn members<'a>(
         .iter()
         .filter_map(|user| room.member(user))
         .filter(move |member| member.position <= to.0)
+}
+
+/// Whether any of the pairs names a state event.
+fn names(pairs: &BTreeSet<(String, String)>, event_type: &str, state_key: &str) -> bool {
+    let has = |event_type: &str, state_key: &str| pairs.contains(&pair(event_type, state_key));
+    !pairs.is_empty()
+        && (has(event_type, state_key)
+            || has(ANY, state_key)
+            || has(event_type, ANY)
+            || has(ANY, ANY))
 }
 
 fn pair(event_type: &str, state_key: &str) -> (String, String) {
@@ -258,6 +328,47 @@ mod tests {
         ] {
             assert_eq!(one.covers(other), expected, "{one:?} {other:?}");
         }
+    }
+
+    #[test]
+    fn what_is_excluded_is_not_wanted_unless_another_wish_names_it() {
+        let elements = |wanted: &[(&str, &str)], excluded: &[(&str, &str)]| {
+            let pairs = |pairs: &[(&str, &str)]| {
+                let pairs = pairs.iter();
+                pairs
+                    .map(|(event_type, key)| ((*event_type).to_owned(), (*key).to_owned()))
+                    .collect()
+            };
+            Required::of_elements(pairs(wanted), pairs(excluded), false)
+        };
+        let all = required(&[("*", "*")]);
+        let most = elements(&[("*", "*")], &[("m.room.name", "")]);
+        let no_members = elements(&[("*", "*")], &[("m.room.member", "*")]);
+        let name = required(&[("m.room.name", "")]);
+        let topic = required(&[("m.room.topic", "")]);
+        assert!(most.wants("m.room.topic", "") && !most.wants("m.room.name", ""));
+        assert!(most.wants("m.room.name", "other"));
+        assert!(!no_members.wants("m.room.member", "@a:b"));
+        for (one, other, wants_name, wants_members) in [
+            (&most, &name, true, true),
+            (&most, &topic, false, true),
+            (&most, &all, true, true),
+            (&most, &most, false, true),
+            (&no_members, &topic, true, false),
+            (&no_members, &most, true, true),
+        ] {
+            for both in [one.union(other), other.union(one)] {
+                assert_eq!(both.wants("m.room.name", ""), wants_name, "{both:?}");
+                assert_eq!(
+                    both.wants("m.room.member", "@a:b"),
+                    wants_members,
+                    "{both:?}"
+                );
+                assert!(both.covers(one) && both.covers(other), "{both:?}");
+            }
+        }
+        assert!(all.covers(&most) && most.covers(&topic));
+        assert!(!most.covers(&all) && !most.covers(&name));
     }
 
     #[test]

@@ -97,8 +97,11 @@ impl Writer<'_> {
         let before = self.conversation.known.rooms.get(&room);
         match (&news.section, news.kind) {
             (None, _) | (_, Kind::Stripped) => {
-                json.key("invite_state");
-                json.array(&news.stripped);
+                // Clients know the first name, MSC4186 the second.
+                for key in ["invite_state", "stripped_state"] {
+                    json.key(key);
+                    json.array(&news.stripped);
+                }
             }
             (Some(section), Kind::Joined) => {
                 self.write_properties(json, news, section, before);

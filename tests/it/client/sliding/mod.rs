@@ -1,8 +1,10 @@
 //! Simplified sliding sync.
 
 mod connections;
+mod devices;
 mod extensions;
 mod lists;
+mod proposal;
 mod refusals;
 mod rooms;
 
