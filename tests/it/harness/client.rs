@@ -58,13 +58,15 @@ impl Client {
 
     /// The same session at another address, such as that of a sibling.
     pub(crate) fn at(&self, base: &str) -> Self {
-        let mut client = Self::new(base);
-        client.user_id.clone_from(&self.user_id);
-        client.device_id.clone_from(&self.device_id);
-        client.token.clone_from(&self.token);
-        // Not the same transaction ids.
-        client.transactions = AtomicU64::new(1_000_000);
-        client
+        Self {
+            http: self.http.clone(),
+            base: base.to_owned(),
+            user_id: self.user_id.clone(),
+            device_id: self.device_id.clone(),
+            token: self.token.clone(),
+            // Not the same transaction ids.
+            transactions: AtomicU64::new(1_000_000),
+        }
     }
 
     /// Makes an account and a session.
