@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,8 +30,16 @@ const JOB: &str = "push";
 const LEASE_MS: i64 = 60_000;
 /// How often a process without it asks for it.
 const LEASE_RETRY: Duration = Duration::from_secs(5);
+/// How often it renews it.
+const LEASE_RENEWAL: Duration = Duration::from_secs(20);
 /// How often the stream is looked at without a hint.
 const LOOK: Duration = Duration::from_secs(10);
+/// What comes within this time is looked at together.
+const GATHERING: Duration = Duration::from_millis(50);
+/// How much of the stream that notified nobody may be looked at again after a crash.
+const CURSOR_RENEWAL: Duration = Duration::from_secs(5);
+/// How long all others wait for one gateway: then it is tried again apart from them.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// The pause after the database failed.
 const FAILED: Duration = Duration::from_secs(5);
 /// How many entries are taken at once.
@@ -42,6 +50,8 @@ const AT_ONCE: usize = 64;
 /// What is kept between pages.
 struct Dispatcher {
     position: StreamPosition,
+    /// When the position was written down, unless it is still to be.
+    noted: Option<Instant>,
     deciders: Deciders,
     /// The number that each pusher was told last.
     badges: HashMap<i64, i64>,
@@ -81,9 +91,13 @@ impl Push {
     async fn follow(&self) -> Result<(), Error> {
         let mut advances = self.0.store.live().advances();
         let mut dispatcher: Option<Dispatcher> = None;
+        let mut renewed: Option<Instant> = None;
         loop {
-            if !self.keep_lease().await? {
-                return Ok(());
+            if renewed.is_none_or(|renewed| renewed.elapsed() >= LEASE_RENEWAL) {
+                if !self.keep_lease().await? {
+                    return Ok(());
+                }
+                renewed = Some(Instant::now());
             }
             let now = if let Some(now) = &mut dispatcher {
                 now
@@ -91,6 +105,7 @@ impl Push {
                 let mut conn = self.0.store.conn().await?;
                 dispatcher.insert(Dispatcher {
                     position: push_work::cursor(&mut conn).await?,
+                    noted: None,
                     deciders: Deciders::new(self.0.settings.noisy),
                     badges: HashMap::new(),
                 })
@@ -104,7 +119,9 @@ impl Push {
                 continue;
             }
             // A hint that is lost costs time.
-            let _ = timeout(LOOK, advances.changed()).await;
+            if timeout(LOOK, advances.changed()).await.is_ok() {
+                sleep(GATHERING).await;
+            }
         }
     }
 
@@ -133,7 +150,8 @@ impl Push {
             let expires = self.0.settings.expiry.as_deref();
             pushers::recipients(&mut conn, &rooms, &others, expires, clock).await?
         };
-        if !recipients.in_rooms.is_empty() || !recipients.others.is_empty() {
+        let is_told = !recipients.in_rooms.is_empty() || !recipients.others.is_empty();
+        if is_told {
             push_work::update_upto(&mut conn, last).await?;
             let mut users: Vec<_> = recipients.in_rooms.iter().map(|(_, user)| *user).collect();
             users.extend(&recipients.others);
@@ -147,7 +165,11 @@ impl Push {
             self.tell_users(now, news, &readers).await?;
             conn = self.0.store.conn().await?;
         }
-        push_work::update_cursor(&mut conn, last).await?;
+        let is_due = |noted: Instant| noted.elapsed() >= CURSOR_RENEWAL;
+        if is_told || now.noted.is_none_or(is_due) {
+            push_work::update_cursor(&mut conn, last).await?;
+            now.noted = Some(Instant::now());
+        }
         Ok(())
     }
 
@@ -230,7 +252,7 @@ impl Push {
         self.note(now, outcomes).await
     }
 
-    /// Tells one gateway, in order, until it fails.
+    /// Tells one gateway, in order, until it fails or takes too long.
     async fn tell_one(
         &self,
         pusher: Pusher,
@@ -238,12 +260,17 @@ impl Push {
         news: &[(StreamPosition, News)],
         last: Option<i64>,
     ) -> (Pusher, i64, Option<StreamPosition>, Told) {
+        let until = Instant::now() + PATIENCE;
+        let tell = async |news: Option<&News>| {
+            let told = timeout_at(until, self.tell(&pusher, news, badge.unread)).await;
+            told.unwrap_or(Told::Failed)
+        };
         let mut was_told = false;
         for (at, news) in news {
             if !is_unread(badge, news) {
                 continue;
             }
-            let told = self.tell(&pusher, Some(news), badge.unread).await;
+            let told = tell(Some(news)).await;
             if told != Told::Well {
                 return (pusher, badge.unread, Some(StreamPosition(at.0 - 1)), told);
             }
@@ -251,7 +278,7 @@ impl Push {
         }
         let mut told = Told::Well;
         if !was_told && last != Some(badge.unread) {
-            told = self.tell(&pusher, None, badge.unread).await;
+            told = tell(None).await;
         }
         // The number alone is told again with what comes next.
         if told == Told::Failed {
