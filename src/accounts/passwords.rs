@@ -26,8 +26,8 @@ use crate::{
 pub struct PasswordChange {
     /// The new password.
     pub new_password: Zeroizing<String>,
-    /// Whether all other devices are logged out.
-    pub logout_devices: bool,
+    /// Whether all other devices are logged out; `None`: the client does not say.
+    pub logout_devices: Option<bool>,
     /// The stage of authentication.
     pub auth: Option<AuthData>,
     /// The client's address.
@@ -65,6 +65,8 @@ impl Accounts {
         requester: Option<&Requester>,
         request: PasswordChange,
     ) -> Result<PasswordChanged, Error> {
+        let keeps = requester.is_some() && self.0.policy.load().new_password_keeps_devices();
+        let logs_out = request.logout_devices.unwrap_or(!keeps);
         let mut flows = vec![vec![AuthType::EmailIdentity]];
         if requester.is_some() {
             flows.insert(0, vec![AuthType::Password]);
@@ -72,7 +74,7 @@ impl Accounts {
         let operation = Operation {
             name: "password",
             user: requester.map(Requester::user),
-            parameters: vec![if request.logout_devices { "all" } else { "one" }],
+            parameters: vec![if logs_out { "all" } else { "one" }],
             flows,
             purpose: Purpose::Password,
             client: request.client,
@@ -105,7 +107,7 @@ impl Accounts {
             threepids::delete_validations_of(&mut tx, Purpose::Password, address).await?;
         }
         let kept = requester.and_then(Requester::device);
-        let logout = if request.logout_devices {
+        let logout = if logs_out {
             Logout::AllBut(kept)
         } else {
             Logout::Nobody

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::{Actor, action},
-    policy::{EmailAddress, IdentityAnswer, Policy, check_localpart},
+    policy::{EmailAddress, Policy, check_localpart},
     store::{
         Conn, Store, UserNid,
         accounts::{self, NewAccount},
@@ -181,14 +181,20 @@ impl Accounts {
         {
             return Err(Error::Forbidden("the registration token works no more"));
         }
+        let mut done = action::ACCOUNT_CREATED;
         let (user, user_id) = match (&address, guest) {
             (_, Some((user, user_id))) => {
                 self.promote_guest(&mut tx, user, password_hash).await?;
                 (user, user_id)
             }
             (Some(address), None) if derives => {
-                self.reopen_or_insert(&mut tx, policy, address, &draft)
-                    .await?
+                if let Some(former) = self.reopen_former(&mut tx, address, &draft).await? {
+                    done = action::ACCOUNT_REACTIVATED;
+                    former
+                } else {
+                    let candidates = policy.localparts_for_address(address)?;
+                    self.insert_first_free(&mut tx, candidates, &draft).await?
+                }
             }
             _ => self.insert_named(&mut tx, results, &draft).await?,
         };
@@ -211,27 +217,12 @@ impl Accounts {
         self.forget_sessions(user);
         tracing::info!(user.id = %user_id, "an account was made or opened again");
         let actor = Actor::User(user_id.clone());
-        self.note(action::ACCOUNT_CREATED, actor, &user_id);
+        self.note(done, actor, &user_id);
         Ok(Registered {
             user,
             user_id,
             session,
         })
-    }
-
-    /// The account of an address: the one that had it before, or a new one.
-    async fn reopen_or_insert(
-        &self,
-        conn: &mut Conn,
-        policy: &Policy,
-        address: &EmailAddress,
-        draft: &Draft<'_>,
-    ) -> Result<(UserNid, OwnedUserId), Error> {
-        if let Some(former) = self.reopen_former(conn, address, draft).await? {
-            return Ok(former);
-        }
-        let candidates = policy.localparts_for_address(address)?;
-        self.insert_first_free(conn, candidates, draft).await
     }
 
     async fn insert_named(
@@ -366,9 +357,7 @@ impl Accounts {
             .filter(|server| *server != self.0.settings.server_name);
         let policy = self.0.policy.load();
         let info = policy.address_info(address, None, elsewhere, invited);
-        policy
-            .may_register(&IdentityAnswer::Info(info))
-            .into_result()?;
+        policy.may_register(&info).into_result()?;
         // UID-18, UID-19: an address that gives no user id gets no mail either.
         if policy.username_is_derived() {
             policy.localparts_for_address(address).map(drop)?;

@@ -8,7 +8,7 @@ use ruma::ServerName;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Problem,
+    Problem, Profile,
     room_policy::{Restrictions, RoomPolicy, check_servers, check_users},
 };
 
@@ -121,6 +121,9 @@ pub struct Passwords {
     pub require_lowercase: bool,
     /// Whether it must contain one of `A-Z`.
     pub require_uppercase: bool,
+    /// Whether the other devices of somebody who changes their password stay logged in, where the
+    /// client does not say. The Matrix specification logs them out.
+    pub keep_devices: Enforce,
 }
 
 impl Default for Passwords {
@@ -132,6 +135,7 @@ impl Default for Passwords {
             require_symbol: true,
             require_lowercase: true,
             require_uppercase: true,
+            keep_devices: Enforce::default(),
         }
     }
 }
@@ -147,6 +151,17 @@ pub enum Enforce {
     Always,
     /// With neither.
     Never,
+}
+
+impl Enforce {
+    /// Whether it applies with this profile.
+    pub fn applies(self, profile: Profile) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::ByProfile => profile == Profile::Tchap,
+        }
+    }
 }
 
 /// The section `[policy.display_names]` (tchap.md, 2.5).

@@ -148,19 +148,12 @@ impl Identity {
     /// [`Error::NotYours`] where the user's server is not the address's; [`Error::InUse`].
     pub async fn bind_internal(&self, address: &str, user_id: &UserId) -> Result<(), Error> {
         let parsed = parse(address)?;
-        let info = self
-            .0
-            .policy
-            .load()
-            .address_info(&parsed, None, None, false);
-        let server = user_id.server_name();
-        let belongs = [info.hs, info.shadow_hs]
-            .iter()
-            .flatten()
-            .any(|known| known == server);
-        if !belongs {
+        let policy = self.0.policy.load();
+        let may = policy.may_be_bound(&parsed, user_id.server_name());
+        if !may.is_allowed() {
             return Err(Error::NotYours("binding not permitted"));
         }
+        drop(policy);
         self.bind_to(&parsed, user_id).await
     }
 

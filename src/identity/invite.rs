@@ -19,7 +19,10 @@ use crate::{
     accounts::Requester,
     event::build,
     mail::{Invitation, MailError},
-    policy::{AddressInvite, EmailAddress, Policy, rooms::Standing},
+    policy::{
+        AddressInvite, EmailAddress, Policy,
+        rooms::{ACCESS_RULES, Rule, Standing},
+    },
     rooms::{self, Actor, InvitingRoom, Says, ThirdPartyInvite},
     store::{
         accounts, identity, invitation_work,
@@ -39,9 +42,6 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// How many mails are handed over in one round of work.
 const MAILS_AT_ONCE: i64 = 64;
-
-/// The type of the event with the rules of who may come in.
-const ACCESS_RULES: &str = "im.vector.room.access_rules";
 
 /// Who invites.
 #[derive(Clone, Debug)]
@@ -384,7 +384,7 @@ impl Identity {
     }
 }
 
-/// Which rule a new room will have: what its request says, or what follows from it (CR-03, CR-04).
+/// Which rule a new room will have: what its request says, or what follows from it.
 fn access_rule(request: &CreateRoom) -> Option<String> {
     #[derive(Deserialize)]
     struct Initial {
@@ -403,5 +403,5 @@ fn access_rule(request: &CreateRoom) -> Option<String> {
         (event.event_type == ACCESS_RULES && event.state_key.is_empty())
             .then_some(event.content.rule)
     });
-    asked.unwrap_or_else(|| request.is_direct.then(|| "direct".to_owned()))
+    asked.unwrap_or_else(|| Some(Rule::implied(request.is_direct).as_str().to_owned()))
 }

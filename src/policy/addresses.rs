@@ -97,16 +97,6 @@ impl AddressInfo {
     }
 }
 
-/// What the identity service answered. It is this program, or another server in a deployment that
-/// is split.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum IdentityAnswer {
-    /// It answered.
-    Info(AddressInfo),
-    /// It did not, or what it said could not be read.
-    Unreachable,
-}
-
 impl AddressRules {
     /// Compiles the rules. An address that names no server belongs to `this_server`.
     pub fn compile(settings: &Addresses, this_server: &ServerName) -> Result<Self, Vec<Problem>> {
@@ -200,9 +190,10 @@ impl AddressRules {
             .is_none_or(|target| target.external || target.requires_invite)
     }
 
-    /// Whether an address of which the identity service says `answer` may register on this server,
-    /// or be added to an account of it (tchap.md, 2.2). Asked twice: before the mail, and when the
-    /// registration completes.
+    /// Whether an address of which `info` is known may register on this server, or be added to an
+    /// account of it (tchap.md, 2.2). Asked twice: before the mail, and when the registration
+    /// completes. The identity service is this program: where it cannot answer (CK-07), the request
+    /// fails before anything is asked here.
     ///
     /// - CK-01: an address without a server may not.
     /// - CK-02: an address of this server may;
@@ -210,11 +201,7 @@ impl AddressRules {
     /// - CK-04: with one, it may.
     /// - CK-05: that this server is the public twin of the address's is not enough.
     /// - CK-06: an address of another server may not.
-    /// - CK-07: nobody may when the identity service does not answer.
-    pub fn may_register(&self, answer: &IdentityAnswer) -> Decision {
-        let IdentityAnswer::Info(info) = answer else {
-            return Decision::Deny(denied("CK-07", "identity_service_unreachable", UNREACHABLE));
-        };
+    pub fn may_register(&self, info: &AddressInfo) -> Decision {
         if info.hs.as_ref() == Some(&self.this_server) {
             return match (info.requires_invite, info.invited) {
                 (false, _) => Decision::Allow { rule: "CK-02" },
@@ -282,10 +269,6 @@ const fn denied(rule: &'static str, reason: &'static str, message: Message) -> V
     Violation::new(rule, ViolationKind::ThreepidDenied, reason, message)
 }
 
-const UNREACHABLE: Message = Message::fixed(
-    "Cette adresse ne peut pas être vérifiée pour le moment. Réessayez plus tard.",
-    "This address cannot be checked at the moment. Try again later.",
-);
 const INVITATION_MISSING: Message = Message::fixed(
     "Il faut une invitation pour s’inscrire avec cette adresse.",
     "An invitation is needed to register with this address.",

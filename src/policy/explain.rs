@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Decision, EmailAddress, IdentityAnswer, Policy, Violation};
+use super::{Decision, EmailAddress, Policy, Violation};
 use crate::config::Profile;
 
 /// A registration that somebody might try.
@@ -150,7 +150,7 @@ impl Policy {
         explanation.push(Explained::allowed("address", "R-01", canonical));
         let info = self.address_info(address, None, None, question.invited);
         let server = info.hs.as_ref().map(ToString::to_string);
-        let may = self.may_register(&IdentityAnswer::Info(info));
+        let may = self.may_register(&info);
         let mut register = Explained::of("register", may);
         register.result = server;
         explanation.push(register);

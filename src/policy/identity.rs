@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ruma::ServerName;
 use url::Url;
 
-use super::{EmailAddress, Policy};
+use super::{Decision, EmailAddress, Message, Policy, Violation, ViolationKind};
 use crate::config::policy::{Identity, Invites};
 
 /// The rules of `[policy.identity]`, and what `[policy.invites]` says of showing addresses.
@@ -49,6 +49,31 @@ impl Policy {
             || Some(&name) == public.as_ref()
             || Some(&name) == with_port.as_ref()
             || self.identity.trusted.contains(&name)
+    }
+
+    /// Whether an address may be bound to users of `server`, where a server of the deployment asks
+    /// (tchap.md, 2.3): to those of the server that it belongs to, and of its public twin.
+    pub fn may_be_bound(&self, address: &EmailAddress, server: &ServerName) -> Decision {
+        const RULE: &str = "2.3";
+        let info = self.address_info(address, None, None, false);
+        let belongs = [info.hs, info.shadow_hs]
+            .iter()
+            .flatten()
+            .any(|known| known == server);
+        if belongs {
+            return Decision::Allow { rule: RULE };
+        }
+        Decision::Deny(Violation::new(
+            RULE,
+            ViolationKind::Forbidden,
+            "wrong_server",
+            const {
+                Message::fixed(
+                    "Cette adresse appartient à un autre serveur.",
+                    "This address belongs to another server.",
+                )
+            },
+        ))
     }
 
     /// How many addresses one look-up may ask for (tchap.md, 5.5).

@@ -12,11 +12,13 @@
 //! | [`Policy::localparts_for_address`], [`Policy::display_name_for_address`] | registration |
 //! | [`Policy::is_external_address`] | registration, to set the account's flag |
 //! | [`Policy::password_problem`] | registration, change and reset of passwords |
+//! | [`Policy::new_password_keeps_devices`] | changes of passwords |
 //! | [`Policy::may_set_display_name`], [`Policy::may_set_avatar`] | profiles |
 //! | [`Policy::may_change_addresses`] | addresses of accounts |
 //! | [`Policy::may_see_profile`] | reading profiles |
-//! | [`Policy::may_search_people`] | the directory of people |
-//! | [`Policy::invite_is_pending`], [`Policy::shown_address`], [`Policy::lookup_limit`] | the identity service |
+//! | [`Policy::may_search_people`], [`hides_profile`], [`is_listed`] | the directory of people |
+//! | [`Policy::may_be_bound`], [`Policy::shown_address`], [`Policy::lookup_limit`] | the identity service |
+//! | [`Policy::invite_validity`] | invitations by e-mail, for how long they let somebody register |
 //! | [`Policy::invited_address`], [`Policy::may_invite_address`] | invitations by e-mail |
 //! | [`Policy::is_own_identity_server`] | the same, for the identity server that clients name |
 //! | [`Policy::is_external`], [`Policy::standing`] | whoever needs to know who is external |
@@ -28,10 +30,7 @@ use std::{net::IpAddr, time::Duration};
 use ruma::{OwnedServerName, ServerName};
 use serde_json::{Map, Value};
 
-use crate::config::{
-    Problem, Profile,
-    policy::{Enforce, Policy as Settings},
-};
+use crate::config::{Problem, Profile, policy::Policy as Settings};
 
 mod address;
 mod addresses;
@@ -48,8 +47,9 @@ mod tests;
 
 pub use self::{
     address::{AddressError, EmailAddress},
-    addresses::{AddressInfo, AddressRules, IdentityAnswer, InternalInfo, PublicInfo},
+    addresses::{AddressInfo, AddressRules, InternalInfo, PublicInfo},
     decision::{Decision, Message, OPEN, Violation, ViolationKind},
+    directory::{hides_profile, is_listed},
     explain::{Explained, Explanation, RegistrationQuestion},
     passwords::{PasswordProblem, PasswordRules},
     registration::{
@@ -90,16 +90,11 @@ impl Policy {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let enforce_passwords = match settings.passwords.enforce {
-            Enforce::Always => true,
-            Enforce::Never => false,
-            Enforce::ByProfile => profile == Profile::Tchap,
-        };
         Ok(Self {
             profile,
             server_name: server_name.to_owned(),
             addresses: AddressRules::compile(&settings.addresses, server_name)?,
-            passwords: PasswordRules::new(&settings.passwords, enforce_passwords),
+            passwords: PasswordRules::new(&settings.passwords, profile),
             naming: NamingRules::new(&settings.display_names),
             allow_name_change: settings.display_names.allow_change,
             allow_avatar_change: settings.display_names.allow_avatar_change,
@@ -137,11 +132,11 @@ impl Policy {
     }
 
     /// Whether an address may register or be bound here: see [`AddressRules::may_register`].
-    pub fn may_register(&self, answer: &IdentityAnswer) -> Decision {
+    pub fn may_register(&self, info: &AddressInfo) -> Decision {
         if self.is_open() {
             return Decision::Allow { rule: OPEN };
         }
-        self.addresses.may_register(answer)
+        self.addresses.may_register(info)
     }
 
     /// Whether the address makes an external of its owner. Nobody is one with the profile `open`.
@@ -265,20 +260,20 @@ impl Policy {
         self.passwords.problem(password)
     }
 
+    /// Whether somebody who changes their password stays logged in on their other devices, where the
+    /// client does not say. A forgotten password that is replaced by mail logs them out.
+    pub fn new_password_keeps_devices(&self) -> bool {
+        self.passwords.keeps_devices()
+    }
+
     /// The answer of `GET /password_policy`.
     pub fn password_policy(&self) -> Map<String, Value> {
         self.passwords.describe()
     }
 
-    /// For how long an invitation by e-mail lets somebody register.
+    /// For how long an invitation by e-mail lets somebody register (LK-08, LK-09).
     pub fn invite_validity(&self) -> Duration {
         self.invite_validity
-    }
-
-    /// Whether an invitation by e-mail that was sent at `sent_ms` still lets somebody register at
-    /// `now_ms` (LK-08, LK-09). Both in milliseconds since the epoch.
-    pub fn invite_is_pending(&self, sent_ms: u64, now_ms: u64) -> bool {
-        Duration::from_millis(now_ms.saturating_sub(sent_ms)) < self.invite_validity
     }
 
     fn is_open(&self) -> bool {

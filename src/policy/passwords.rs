@@ -3,13 +3,17 @@
 use serde_json::{Map, Value};
 
 use super::decision::{Message, Violation, ViolationKind};
-use crate::config::policy::{MAX_PASSWORD_LENGTH, Passwords};
+use crate::config::{
+    Profile,
+    policy::{MAX_PASSWORD_LENGTH, Passwords},
+};
 
 /// The rules of `[policy.passwords]`.
 #[derive(Clone, Debug)]
 pub struct PasswordRules {
     /// `None`: any password will do that is not empty or too long.
     content: Option<Passwords>,
+    keeps_devices: bool,
 }
 
 /// What is wrong with a password: the first thing, in the order of the rules.
@@ -42,11 +46,18 @@ pub enum PasswordProblem {
 }
 
 impl PasswordRules {
-    /// The rules that the settings ask for. Where they are not `enforced`, only PW-06 is left.
-    pub fn new(settings: &Passwords, enforced: bool) -> Self {
+    /// The rules that the settings ask for. Where they do not apply, only PW-06 is left.
+    pub fn new(settings: &Passwords, profile: Profile) -> Self {
+        let is_enforced = settings.enforce.applies(profile);
         Self {
-            content: enforced.then(|| settings.clone()),
+            content: is_enforced.then(|| settings.clone()),
+            keeps_devices: settings.keep_devices.applies(profile),
         }
+    }
+
+    ///
+    pub fn keeps_devices(&self) -> bool {
+        self.keeps_devices
     }
 
     /// What is wrong with a new password, checked when registering, changing and resetting it.

@@ -36,6 +36,15 @@ impl Rule {
         }
     }
 
+    /// The rule of a new room whose request says none (CR-03, CR-04).
+    pub const fn implied(is_direct: bool) -> Self {
+        if is_direct {
+            Self::Direct
+        } else {
+            Self::Restricted
+        }
+    }
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -176,11 +176,6 @@ impl<'a> Asked<'a> {
         };
         let given = request.initial(&StateEventType::from(ACCESS_RULES));
         let rule = given.and_then(|given| text(given, "rule"));
-        let implied_rule = if request.is_direct {
-            Rule::Direct
-        } else {
-            Rule::Restricted
-        };
         let flag = given.and_then(|given| given.get("force_unencrypted_at_creation"));
         let creator = OwnedUserId::from(request.creator);
         let trusted: &[_] = match request.preset {
@@ -203,7 +198,9 @@ impl<'a> Asked<'a> {
             join_rule,
             visibility: request.visibility.unwrap_or(implied),
             given,
-            rule: rule.and_then(Rule::parse).unwrap_or(implied_rule),
+            rule: rule
+                .and_then(Rule::parse)
+                .unwrap_or(Rule::implied(request.is_direct)),
             force_unencrypted: flag == Some(&CanonicalJsonValue::Bool(true)),
             levels,
         }

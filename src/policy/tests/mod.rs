@@ -7,6 +7,7 @@ use crate::config::{Profile, policy::Policy as Settings};
 
 mod address;
 mod addresses;
+mod directory;
 mod explain;
 mod names;
 mod passwords;

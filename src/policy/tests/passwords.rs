@@ -107,3 +107,11 @@ fn the_open_profile_asks_for_little_unless_told() {
     let problem = strict.password_problem("a");
     assert_eq!(problem, Some(PasswordProblem::TooShort { minimum: 12 }));
 }
+
+#[test]
+fn r_11_a_changed_password_keeps_devices_with_the_rules_of_tchap_unless_told() {
+    assert!(tchap("").new_password_keeps_devices());
+    assert!(!open("").new_password_keeps_devices());
+    assert!(!tchap("passwords.keep_devices = 'never'").new_password_keeps_devices());
+    assert!(open("passwords.keep_devices = 'always'").new_password_keeps_devices());
+}

@@ -1,8 +1,10 @@
 //! What the section `[policy]` may say.
 
+use ruma::ServerName;
+
 use super::{me, settings};
 use crate::{
-    config::{Problem, Profile, policy::Policy as Settings},
+    config::{Config, Problem, Profile, policy::Policy as Settings},
     policy::Policy,
 };
 
@@ -75,4 +77,19 @@ fn entries_are_addresses_and_differ() {
 fn a_problem_reads_as_a_line() {
     let problem = Problem::new("policy.invites", "is odd");
     assert_eq!(problem.to_string(), "policy.invites: is odd");
+}
+
+#[test]
+fn the_examples_for_administrators_are_valid() {
+    let documentation = include_str!("../../../docs/tchap.md");
+    let examples = documentation.split("```toml\n").skip(1);
+    let examples: Vec<&str> = examples
+        .filter_map(|part| part.split("```").next())
+        .collect();
+    assert!(examples.len() >= 4, "{examples:?}");
+    for example in examples {
+        let config = Config::from_toml(example).unwrap();
+        let server = ServerName::parse(&config.server.name).unwrap();
+        Policy::new(&config.policy, config.server.profile, &server).unwrap();
+    }
 }

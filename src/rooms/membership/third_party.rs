@@ -15,15 +15,13 @@ use serde::Deserialize;
 use super::{super::send::require_joined, MemberContent};
 use crate::{
     event::{Draft, Room},
+    policy::rooms::ACCESS_RULES,
     rooms::{Actor, Error, Planned, Rooms},
     store::{
         invitations::{self, NewInvitation},
         live::LiveRoom,
     },
 };
-
-/// The event with the rules of who may come in (tchap.md, 4.1).
-const ACCESS_RULES: &str = "im.vector.room.access_rules";
 
 /// The longest name of a room that is taken over into a mail, in bytes.
 const MAX_NAME: usize = 200;

@@ -21,6 +21,7 @@ use serde_json::json;
 use super::{Actor, Error, Planned, Rooms, create::Blueprint, membership::MemberContent};
 use crate::{
     event::{Draft, Room, StateEvent, build},
+    policy::rooms::{ACCESS_RULES, RETENTION_TYPE},
     store::{RoomNid, directory},
 };
 
@@ -36,8 +37,8 @@ const MOVED: &[&str] = &[
     "m.room.history_visibility",
     "m.room.join_rules",
     "m.room.canonical_alias",
-    "m.room.retention",
-    "im.vector.room.access_rules",
+    RETENTION_TYPE,
+    ACCESS_RULES,
 ];
 /// The level of those who lead a room of a version without creators that stand above it.
 const LEADER: i32 = 100;

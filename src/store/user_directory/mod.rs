@@ -24,6 +24,7 @@ pub use self::{
     search::{Found, Search, search},
 };
 use super::{StoreError, UserNid};
+use crate::policy;
 
 /// The account data by which people say whether they can be found: `{"hide_profile": true}`.
 pub const HIDE_PROFILE: &str = "im.vector.hide_profile";
@@ -226,9 +227,13 @@ impl Facts {
             .map_err(|_| StoreError::inconsistent("users", "user_id", self.user))?;
         let Words { all, line: name } =
             Words::of(self.display_name.as_deref(), user_id.localpart());
-        let hidden_by_choice = is_hidden(self.content.as_deref(), self.is_external);
+        let content: Option<Value> = self
+            .content
+            .as_deref()
+            .and_then(|content| serde_json::from_str(content).ok());
+        let hidden_by_choice = policy::hides_profile(content.as_ref(), self.is_external);
         let hidden_by_expiry = expired.unwrap_or(self.hidden_by_expiry);
-        let is_listed = self.is_open && !hidden_by_choice && !hidden_by_expiry;
+        let is_listed = policy::is_listed(self.is_open, hidden_by_choice, hidden_by_expiry);
         let listing = Listing {
             is_listed,
             hidden_by_choice,
@@ -249,21 +254,6 @@ impl Facts {
             words,
             listing,
         })
-    }
-}
-
-/// Whether the account data hides its owner. An agent is hidden who says so (RL-01 to RL-04): a
-/// content without the key hides nobody, one that is neither true nor false does. An external is
-/// shown who says so (RO-13, UD-05, UD-06).
-fn is_hidden(content: Option<&str>, is_external: bool) -> bool {
-    let content: Option<Value> = content.and_then(|content| serde_json::from_str(content).ok());
-    let value = content
-        .as_ref()
-        .and_then(|content| content.get("hide_profile"));
-    match value {
-        Some(Value::Bool(hide)) => *hide,
-        None | Some(Value::Null) => is_external,
-        Some(_) => true,
     }
 }
 
@@ -327,26 +317,4 @@ async fn write(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), StoreEr
 
 fn words_of(entry: &Entry) -> impl Iterator<Item = &str> {
     entry.words.iter().map(String::as_str)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_hidden;
-
-    /// RL-01, RL-02, RL-04, RO-13.
-    #[test]
-    fn account_data_hides_agents_and_shows_externals() {
-        let cases = [
-            (None, false, true),
-            (Some(r#"{"hide_profile":true}"#), true, true),
-            (Some(r#"{"hide_profile":false}"#), false, false),
-            (Some("{}"), false, true),
-            (Some(r#"{"hide_profile":null}"#), false, true),
-            (Some(r#"{"hide_profile":"yes"}"#), true, true),
-        ];
-        for (content, agent, external) in cases {
-            assert_eq!(is_hidden(content, false), agent, "{content:?}");
-            assert_eq!(is_hidden(content, true), external, "{content:?}");
-        }
-    }
 }

@@ -32,7 +32,7 @@ async fn the_rules_for_passwords_are_told() {
 }
 
 #[tokio::test]
-async fn r_11_a_new_password_logs_the_other_devices_out_unless_asked_not_to() {
+async fn a_new_password_logs_the_other_devices_out_unless_asked_not_to() {
     let site = open().await;
     let me = site.register("camille").await;
     let token = me["access_token"].as_str();
@@ -61,6 +61,35 @@ async fn r_11_a_new_password_logs_the_other_devices_out_unless_asked_not_to() {
         "auth": password_auth("camille", NEW, None),
     });
     site.post("v3/account/password", token, body).await.ok();
+    assert_eq!(site.get("v3/account/whoami", other).await.status, 401);
+    assert_eq!(site.get("v3/account/whoami", token).await.status, 200);
+}
+
+/// With the rules of Tchap it is the other way round: whoever changes their password would else lose
+/// what they had not backed up.
+#[tokio::test]
+async fn r_11_with_the_rules_of_tchap_a_new_password_keeps_the_other_devices_unless_asked_not_to() {
+    let site = tchap().await;
+    let me = site.register_agent("a@x.gouv.fr").await;
+    let (name, token) = ("a-x.gouv.fr", me["access_token"].as_str());
+    let other = json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": name },
+        "password": PASSWORD,
+    });
+    let other = site.post("v3/login", None, other).await.ok();
+    let other = other["access_token"].as_str();
+    let change = async |new: &str, old: &str, logout: Option<bool>| {
+        let mut body = json!({ "new_password": new, "auth": password_auth(name, old, None) });
+        if let Some(logout) = logout {
+            body["logout_devices"] = logout.into();
+        }
+        site.post("v3/account/password", token, body).await.ok();
+    };
+    change(NEW, PASSWORD, None).await;
+    assert_eq!(site.get("v3/account/whoami", other).await.status, 200);
+    assert_eq!(login(&site, name, PASSWORD).await, 403);
+    change(PASSWORD, NEW, Some(true)).await;
     assert_eq!(site.get("v3/account/whoami", other).await.status, 401);
     assert_eq!(site.get("v3/account/whoami", token).await.status, 200);
 }

@@ -102,7 +102,7 @@ async fn m3_01_m3_02_m3_06_who_may_be_invited() {
 }
 
 #[tokio::test]
-async fn m3_07_nothing_is_sent_while_the_identity_service_cannot_answer() {
+async fn m3_07_ck_07_nothing_is_sent_while_the_identity_service_cannot_answer() {
     let town = Town::with("[database]\nacquire_timeout_ms = 300\nmax_connections = 4").await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let room_id = agent.create_room(&room("unrestricted")).await;
@@ -114,7 +114,6 @@ async fn m3_07_nothing_is_sent_while_the_identity_service_cannot_answer() {
     let refused = invite_address(&agent, &room_id, OUTSIDER).await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.expect_error(503, "M_UNKNOWN");
-    // CK-07.
     town.ask_mail("new@culture.gouv.fr")
         .await
         .expect_error(503, "M_UNKNOWN");
