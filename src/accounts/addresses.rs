@@ -13,6 +13,7 @@ use super::{
     interactive_auth::Operation,
 };
 use crate::{
+    audit::{Actor, action},
     policy::EmailAddress,
     store::{
         Store,
@@ -108,6 +109,7 @@ impl Accounts {
         self.add_address(&mut tx, user, &address).await?;
         threepids::delete_validations_of(&mut tx, Purpose::Address, address.as_str()).await?;
         Store::commit(tx).await?;
+        self.note_addresses(requester);
         Ok(())
     }
 
@@ -120,7 +122,14 @@ impl Accounts {
         // Proofs that were asked for with it change no password any more.
         threepids::delete_validations_of(&mut tx, Purpose::Password, address.as_str()).await?;
         Store::commit(tx).await?;
+        self.note_addresses(requester);
         Ok(())
+    }
+
+    fn note_addresses(&self, requester: &Requester) {
+        let user_id = requester.user_id();
+        let actor = Actor::User(user_id.to_owned());
+        self.note(action::ADDRESSES_CHANGED, actor, user_id);
     }
 
     /// Binds a proved address at an identity server. Ours finds people by the addresses of their

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Deactivation, Error, Hold, NewUser, PasswordChanged, Requester};
 use crate::{
+    audit::{Actor, action},
     policy::EmailAddress,
     store::{
         Store, UserNid, account_holds,
@@ -58,6 +59,10 @@ pub struct AccountChange {
 }
 
 impl Accounts {
+    fn by(requester: &Requester) -> Actor {
+        Actor::User(requester.user_id().to_owned())
+    }
+
     pub(super) fn require_admin(requester: &Requester) -> Result<(), Error> {
         if requester.is_admin() {
             Ok(())
@@ -151,19 +156,19 @@ impl Accounts {
         let is_closed = found.is_some_and(|details| details.deactivated_ms.is_some());
         let mut password = change.password;
         if is_new {
-            self.create_user(NewUser {
+            let new = NewUser {
                 localpart: Some(user_id.localpart().to_owned()),
                 address: None,
                 display_name: change.display_name.clone().filter(|name| !name.is_empty()),
                 password: password.take(),
                 is_admin: change.is_admin == Some(true),
-            })
-            .await?;
+            };
+            self.create_user_as(Self::by(requester), new).await?;
         } else if is_closed && change.is_deactivated == Some(false) {
             let first = change.addresses.as_ref().and_then(|all| all.first());
             let address = first.ok_or(Error::MissingParam("threepids"))?;
             let password = password.take();
-            self.reactivate_user(user_id, address, password.as_ref())
+            self.reactivate_user_as(Self::by(requester), user_id, address, password.as_ref())
                 .await?;
         }
         let user = self
@@ -172,14 +177,17 @@ impl Accounts {
             .ok_or(Error::NotFound("no such user on this server"))?
             .user;
         if change.is_deactivated == Some(true) {
-            self.deactivate_user(user_id, false).await?;
+            self.deactivate_user_as(Self::by(requester), user_id, false)
+                .await?;
             return Ok((is_new, user));
         }
         if let Some(addresses) = &change.addresses {
             self.replace_addresses(user, addresses).await?;
+            self.note(action::ADDRESSES_CHANGED, Self::by(requester), user_id);
         }
         if let Some(password) = &password {
-            self.reset_password(user_id, password, change.logout_devices)
+            let by = Self::by(requester);
+            self.reset_password_as(by, user_id, password, change.logout_devices)
                 .await?;
         }
         if let Some(name) = change.display_name.filter(|_| !is_new) {
@@ -191,7 +199,8 @@ impl Accounts {
             self.set_profile_field(requester, user_id, &value).await?;
         }
         if let Some(is_admin) = change.is_admin.filter(|_| !is_new) {
-            self.set_admin(user_id, is_admin).await?;
+            self.set_admin_as(Self::by(requester), user_id, is_admin)
+                .await?;
         }
         if let Some(is_locked) = change.is_locked {
             self.set_hold(requester, user_id, Hold::Lock, is_locked)
@@ -242,7 +251,8 @@ impl Accounts {
         erase: bool,
     ) -> Result<Deactivation, Error> {
         Self::require_admin(requester)?;
-        self.deactivate_user(user_id, erase).await
+        self.deactivate_user_as(Self::by(requester), user_id, erase)
+            .await
     }
 
     /// Sets a password; see [`reset_password`](Self::reset_password).
@@ -254,7 +264,8 @@ impl Accounts {
         logout_devices: bool,
     ) -> Result<PasswordChanged, Error> {
         Self::require_admin(requester)?;
-        self.reset_password(user_id, password, logout_devices).await
+        self.reset_password_as(Self::by(requester), user_id, password, logout_devices)
+            .await
     }
 
     /// Ends all sessions of a user; see [`end_sessions`](Self::end_sessions).
@@ -264,6 +275,6 @@ impl Accounts {
         user_id: &UserId,
     ) -> Result<usize, Error> {
         Self::require_admin(requester)?;
-        self.end_sessions(user_id).await
+        self.end_sessions_as(Self::by(requester), user_id).await
     }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use ruma::{
-    OwnedDeviceId, OwnedUserId, UserId,
+    OwnedDeviceId, OwnedUserId,
     api::client::uiaa::{AuthData, AuthType},
 };
 
@@ -66,23 +66,18 @@ impl Accounts {
             .advance(&operation, progress, auth, Results::default())
             .await?;
         let user_id = requester.user_id().to_owned();
-        self.close(
-            requester.user(),
-            user_id,
-            erase,
-            ClosedBy::User,
-            Some(&passed),
-        )
-        .await
+        let by = (ClosedBy::User, Actor::User(user_id.clone()));
+        self.close((requester.user(), user_id), erase, by, Some(&passed))
+            .await
     }
 
-    /// Closes an account, with the proof if the person asks, without if somebody else does.
+    /// Closes an account, with the proof if the person asks, without if somebody else does: `by` says
+    /// who, for the account and for the audit log.
     pub(super) async fn close(
         &self,
-        user: UserNid,
-        user_id: OwnedUserId,
+        (user, user_id): (UserNid, OwnedUserId),
         erase: bool,
-        by: ClosedBy,
+        (by, actor): (ClosedBy, Actor),
         passed: Option<&Passed>,
     ) -> Result<Deactivation, Error> {
         let mut tx = self.0.store.begin().await?;
@@ -110,7 +105,10 @@ impl Accounts {
         self.tell_of_devices(user).await;
         self.0.store.read_erased().await?;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
-        self.note(action::ACCOUNT_DEACTIVATED, actor(by, &user_id), &user_id);
+        if erase {
+            self.note(action::ACCOUNT_ERASED, actor.clone(), &user_id);
+        }
+        self.note(action::ACCOUNT_DEACTIVATED, actor, &user_id);
         Ok(Deactivation {
             user,
             user_id,
@@ -138,12 +136,4 @@ async fn erase_rest(conn: &mut Conn, user: UserNid) -> Result<(), Error> {
     former_addresses::delete(conn, user).await?;
     key_backup::delete_all(conn, user).await?;
     Ok(())
-}
-
-fn actor(by: ClosedBy, user_id: &UserId) -> Actor {
-    match by {
-        ClosedBy::User => Actor::User(user_id.to_owned()),
-        ClosedBy::Admin => Actor::Operator,
-        ClosedBy::Expiry => Actor::Server,
-    }
 }

@@ -41,6 +41,14 @@ impl Accounts {
     /// # Errors
     /// [`Error::UserInUse`] and [`Error::ThreepidInUse`], and what is wrong with the arguments.
     pub async fn create_user(&self, new: NewUser) -> Result<OwnedUserId, Error> {
+        self.create_user_as(Actor::Operator, new).await
+    }
+
+    pub(super) async fn create_user_as(
+        &self,
+        by: Actor,
+        new: NewUser,
+    ) -> Result<OwnedUserId, Error> {
         let policy = self.0.policy.load_full();
         let address = match &new.address {
             Some(address) => Some(
@@ -84,9 +92,9 @@ impl Accounts {
             self.add_address(&mut tx, user, address).await?;
         }
         Store::commit(tx).await?;
-        self.note(action::ACCOUNT_CREATED, Actor::Operator, &user_id);
+        self.note(action::ACCOUNT_CREATED, by.clone(), &user_id);
         if new.is_admin {
-            self.note(action::ADMIN_GRANTED, Actor::Operator, &user_id);
+            self.note(action::ADMIN_GRANTED, by, &user_id);
         }
         Ok(user_id)
     }
@@ -94,6 +102,17 @@ impl Accounts {
     /// Sets a user's password, and logs all their devices out if asked to.
     pub async fn reset_password(
         &self,
+        user_id: &UserId,
+        password: &Zeroizing<String>,
+        logout_devices: bool,
+    ) -> Result<PasswordChanged, Error> {
+        self.reset_password_as(Actor::Operator, user_id, password, logout_devices)
+            .await
+    }
+
+    pub(super) async fn reset_password_as(
+        &self,
+        by: Actor,
         user_id: &UserId,
         password: &Zeroizing<String>,
         logout_devices: bool,
@@ -112,7 +131,7 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
         self.tell_of_devices(account.user).await;
-        self.note(action::PASSWORD_CHANGED, Actor::Operator, user_id);
+        self.note(action::PASSWORD_CHANGED, by, user_id);
         Ok(PasswordChanged {
             user: account.user,
             user_id: account.user_id,
@@ -122,6 +141,15 @@ impl Accounts {
 
     /// Makes a user an administrator, or an ordinary user.
     pub async fn set_admin(&self, user_id: &UserId, is_admin: bool) -> Result<(), Error> {
+        self.set_admin_as(Actor::Operator, user_id, is_admin).await
+    }
+
+    pub(super) async fn set_admin_as(
+        &self,
+        by: Actor,
+        user_id: &UserId,
+        is_admin: bool,
+    ) -> Result<(), Error> {
         let account = self.open_account(user_id).await?;
         let mut tx = self.0.store.begin().await?;
         accounts::update_admin(&mut tx, account.user, is_admin).await?;
@@ -133,7 +161,7 @@ impl Accounts {
         } else {
             action::ADMIN_REVOKED
         };
-        self.note(action, Actor::Operator, user_id);
+        self.note(action, by, user_id);
         Ok(())
     }
 
@@ -144,13 +172,22 @@ impl Accounts {
         user_id: &UserId,
         erase: bool,
     ) -> Result<Deactivation, Error> {
+        self.deactivate_user_as(Actor::Operator, user_id, erase)
+            .await
+    }
+
+    pub(super) async fn deactivate_user_as(
+        &self,
+        by: Actor,
+        user_id: &UserId,
+        erase: bool,
+    ) -> Result<Deactivation, Error> {
         let account = {
             let mut conn = self.0.store.conn().await?;
             accounts::find(&mut conn, user_id).await?
         };
         let account = account.ok_or(Error::NotFound("no such user on this server"))?;
-        let by = ClosedBy::Admin;
-        self.close(account.user, account.user_id, erase, by, None)
-            .await
+        let whom = (account.user, account.user_id);
+        self.close(whom, erase, (ClosedBy::Admin, by), None).await
     }
 }

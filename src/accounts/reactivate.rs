@@ -76,6 +76,17 @@ impl Accounts {
         address: &str,
         password: Option<&Zeroizing<String>>,
     ) -> Result<(), Error> {
+        self.reactivate_user_as(Actor::Operator, user_id, address, password)
+            .await
+    }
+
+    pub(super) async fn reactivate_user_as(
+        &self,
+        by: Actor,
+        user_id: &UserId,
+        address: &str,
+        password: Option<&Zeroizing<String>>,
+    ) -> Result<(), Error> {
         let policy = self.0.policy.load_full();
         let address = EmailAddress::parse(address)
             .map_err(|_| Error::InvalidParam("the e-mail address is malformed"))?;
@@ -102,7 +113,7 @@ impl Accounts {
         self.add_address(&mut tx, account.user, &address).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
-        self.note(action::ACCOUNT_REACTIVATED, Actor::Operator, user_id);
+        self.note(action::ACCOUNT_REACTIVATED, by, user_id);
         tracing::info!(user.id = %user_id, "an account was opened again");
         Ok(())
     }

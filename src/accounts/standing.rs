@@ -138,7 +138,8 @@ impl Accounts {
         is_held: bool,
     ) -> Result<(), Error> {
         let account = self.held_account(requester, user_id).await?;
-        self.hold(&account, hold, is_held, false).await
+        let by = Actor::User(requester.user_id().to_owned());
+        self.hold(by, &account, hold, is_held, false).await
     }
 
     async fn held_account(
@@ -171,18 +172,21 @@ impl Accounts {
         ends_sessions: bool,
     ) -> Result<(), Error> {
         let account = self.open_account(user_id).await?;
-        self.hold(&account, hold, is_held, ends_sessions).await
+        let by = Actor::Operator;
+        self.hold(by, &account, hold, is_held, ends_sessions).await
     }
 
     /// Locks an account and ends all its sessions, in one step, as an administrator asks.
     /// Errors are those of [`set_hold`](Self::set_hold).
     pub async fn block(&self, requester: &Requester, user_id: &UserId) -> Result<(), Error> {
         let account = self.held_account(requester, user_id).await?;
-        self.hold(&account, Hold::Lock, true, true).await
+        let by = Actor::User(requester.user_id().to_owned());
+        self.hold(by, &account, Hold::Lock, true, true).await
     }
 
     async fn hold(
         &self,
+        by: Actor,
         account: &Account,
         hold: Hold,
         is_held: bool,
@@ -204,14 +208,16 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(user);
         self.tell_of_devices(user).await;
-        if hold == Hold::Lock {
-            let action = if is_held {
-                action::ACCOUNT_LOCKED
-            } else {
-                action::ACCOUNT_UNLOCKED
-            };
-            self.note(action, Actor::Operator, &account.user_id);
+        let action = match (hold, is_held) {
+            (Hold::Lock, true) => action::ACCOUNT_LOCKED,
+            (Hold::Lock, false) => action::ACCOUNT_UNLOCKED,
+            (Hold::Suspension, true) => action::ACCOUNT_SUSPENDED,
+            (Hold::Suspension, false) => action::ACCOUNT_UNSUSPENDED,
+        };
+        if ends_sessions {
+            self.note(action::SESSIONS_ENDED, by.clone(), &account.user_id);
         }
+        self.note(action, by, &account.user_id);
         tracing::info!(user.id = %account.user_id, ?hold, is_held, ends_sessions, "an account is held back or let go");
         Ok(())
     }
@@ -221,6 +227,14 @@ impl Accounts {
     /// # Errors
     /// [`Error::NotFound`]: there is no open account.
     pub async fn end_sessions(&self, user_id: &UserId) -> Result<usize, Error> {
+        self.end_sessions_as(Actor::Operator, user_id).await
+    }
+
+    pub(super) async fn end_sessions_as(
+        &self,
+        by: Actor,
+        user_id: &UserId,
+    ) -> Result<usize, Error> {
         let account = self.open_account(user_id).await?;
         let mut tx = self.0.store.begin().await?;
         let removed = devices::delete_all_but(&mut tx, account.user, None).await?;
@@ -228,6 +242,7 @@ impl Accounts {
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
         self.tell_of_devices(account.user).await;
+        self.note(action::SESSIONS_ENDED, by, user_id);
         Ok(removed.len())
     }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Error, Terms};
 use crate::{
+    audit::{Actor, action},
     language::Language,
     store::{
         Conn, Store, UserNid, accepted_terms,
@@ -135,6 +136,8 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, account.user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        let actor = Actor::User(user_id.clone());
+        self.note(action::TERMS_ACCEPTED, actor, &user_id);
         Ok(true)
     }
 

@@ -12,12 +12,13 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Error, Requester, ValiditySettings, sessions::later};
 use crate::{
+    audit::{Actor, action},
     mail::Renewal,
     store::{
         Conn, Store, UserNid,
         access_tokens::{self, TokenHash},
         account_validity::{self, DueMail},
-        user_directory,
+        accounts, user_directory,
     },
 };
 
@@ -203,11 +204,16 @@ impl Accounts {
         let mut tx = self.0.store.begin().await?;
         let renewed = match account_validity::renew(&mut tx, hash, end).await? {
             Some(user) => {
+                let account = accounts::find_by_number(&mut tx, user).await?;
                 // AV-17.
                 user_directory::set_expired(&mut tx, &[user], false).await?;
                 access_tokens::notify_changed(&mut tx, user).await?;
                 Store::commit(tx).await?;
                 self.forget_sessions(user);
+                if let Some(account) = account {
+                    let actor = Actor::User(account.user_id.clone());
+                    self.note(action::ACCOUNT_RENEWED, actor, &account.user_id);
+                }
                 Renewed::Now
             }
             None if account_validity::is_used(&mut tx, hash).await? => Renewed::Before,
@@ -251,6 +257,8 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, account.user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
+        let actor = Actor::User(requester.user_id().to_owned());
+        self.note(action::VALIDITY_SET, actor, user_id);
         Ok(date_ms)
     }
 }

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::{Accounts, Error, ValiditySettings, sessions::later};
-use crate::store::{
-    Store, UserNid, account_validity, accounts::ClosedBy, job_leases, user_directory,
+use crate::{
+    audit::Actor,
+    store::{Store, UserNid, account_validity, accounts::ClosedBy, job_leases, user_directory},
 };
 
 /// For how long a job is taken; each batch takes it anew.
@@ -202,7 +203,12 @@ impl Accounts {
         let count = found.len();
         for (user, user_id) in found {
             match self
-                .close(user, user_id, false, ClosedBy::Expiry, None)
+                .close(
+                    (user, user_id),
+                    false,
+                    (ClosedBy::Expiry, Actor::Server),
+                    None,
+                )
                 .await
             {
                 Ok(_) => closed += 1,

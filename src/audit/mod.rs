@@ -51,6 +51,22 @@ pub mod action {
     pub const ACCOUNT_LOCKED: &str = "account.locked";
     /// A locked account works again.
     pub const ACCOUNT_UNLOCKED: &str = "account.unlocked";
+    /// An account was suspended: it can only read.
+    pub const ACCOUNT_SUSPENDED: &str = "account.suspended";
+    /// A suspended account can write again.
+    pub const ACCOUNT_UNSUSPENDED: &str = "account.unsuspended";
+    /// What a closed account wrote is to be forgotten.
+    pub const ACCOUNT_ERASED: &str = "account.erased";
+    /// An account that expires was renewed by its owner.
+    pub const ACCOUNT_RENEWED: &str = "account.renewed";
+    /// An administrator set when an account expires.
+    pub const VALIDITY_SET: &str = "account.validity_set";
+    /// An account has other e-mail addresses.
+    pub const ADDRESSES_CHANGED: &str = "account.addresses_changed";
+    /// All sessions of an account were ended by somebody else.
+    pub const SESSIONS_ENDED: &str = "account.sessions_ended";
+    /// The owner of an account agreed to the terms in force.
+    pub const TERMS_ACCEPTED: &str = "account.terms_accepted";
     /// An account has a new password.
     pub const PASSWORD_CHANGED: &str = "account.password_changed";
     /// An account may administer the server.

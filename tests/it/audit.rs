@@ -268,3 +268,84 @@ async fn r_07_what_administrators_do_is_told_by_whom_and_to_whom() {
     let request = lines.iter().find(|line| line["action"] == "admin.request");
     assert_eq!(request.unwrap()["object"], json!(object));
 }
+
+#[tokio::test]
+async fn r_07_changes_of_accounts_name_who_made_them() {
+    let server = server("[accounts.validity]\nperiod = \"30d\"").await;
+    let root = person_with(&server, "root@culture.gouv.fr", None, true).await;
+    let alice = person(&server, "alice@culture.gouv.fr").await;
+    let bob = person(&server, "bob@culture.gouv.fr").await;
+    let synapse = |user_id: &str| format!("/_synapse/admin/v2/users/{}", encode(user_id));
+    let matrix = |what: &str| format!("/_matrix/client/v1/admin/{what}/{}", encode(&alice.user_id));
+    let chappe = |what: &str| {
+        let user_id = encode(&alice.user_id);
+        format!("/_chappe/admin/v1/users/{user_id}/{what}")
+    };
+    for held in [true, false] {
+        let body = json!({ "suspended": held });
+        root.put(&matrix("suspend"), &body).await.expect_ok();
+    }
+    root.post(&chappe("block"), &json!({})).await.expect_ok();
+    root.put(&matrix("lock"), &json!({ "locked": false }))
+        .await
+        .expect_ok();
+    root.post(&chappe("kill-sessions"), &json!({}))
+        .await
+        .expect_ok();
+    let change = json!({
+        "password": "Another-horse-8",
+        "threepids": [{ "medium": "email", "address": "alice.martin@culture.gouv.fr" }],
+    });
+    root.put(&synapse(&alice.user_id), &change)
+        .await
+        .expect_ok();
+    let path = "/_synapse/client/email_account_validity/admin";
+    root.post(path, &json!({ "user_id": alice.user_id }))
+        .await
+        .expect_ok();
+    for is_admin in [true, false] {
+        let body = json!({ "admin": is_admin });
+        root.put(&synapse(&bob.user_id), &body).await.expect_ok();
+    }
+    let path = format!("/_synapse/admin/v1/deactivate/{}", encode(&bob.user_id));
+    root.post(&path, &json!({ "erase": true }))
+        .await
+        .expect_ok();
+    let body = json!({
+        "deactivated": false,
+        "threepids": [{ "medium": "email", "address": "bob@culture.gouv.fr" }],
+    });
+    root.put(&synapse(&bob.user_id), &body).await.expect_ok();
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(server, &folder).await;
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(!text.contains("alice.martin@"), "{text}");
+    assert!(!text.contains("Another-horse-8"), "{text}");
+    let lines = lines(&log);
+    let by_root: Vec<_> = lines
+        .iter()
+        .filter(|line| line["actor"] == json!(root.user_id))
+        .filter_map(|line| Some((line["action"].as_str()?, line["object"].as_str()?)))
+        .filter(|(action, _)| action.starts_with("account."))
+        .collect();
+    let (alice_id, bob_id) = (alice.user_id.as_str(), bob.user_id.as_str());
+    assert_eq!(
+        by_root,
+        [
+            ("account.suspended", alice_id),
+            ("account.unsuspended", alice_id),
+            ("account.sessions_ended", alice_id),
+            ("account.locked", alice_id),
+            ("account.unlocked", alice_id),
+            ("account.sessions_ended", alice_id),
+            ("account.addresses_changed", alice_id),
+            ("account.password_changed", alice_id),
+            ("account.validity_set", alice_id),
+            ("account.admin_granted", bob_id),
+            ("account.admin_revoked", bob_id),
+            ("account.erased", bob_id),
+            ("account.deactivated", bob_id),
+            ("account.reactivated", bob_id),
+        ]
+    );
+}
