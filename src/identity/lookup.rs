@@ -10,10 +10,13 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ruma::OwnedUserId;
 
-use super::{Error, Identity};
-use crate::store::{
-    StoreError,
-    identity::{self, Pepper},
+use super::{Error, Holder, Identity};
+use crate::{
+    accounts::Requester,
+    store::{
+        StoreError, accounts,
+        identity::{self, Pepper},
+    },
 };
 
 /// How long a pepper is the one that clients get.
@@ -63,13 +66,14 @@ impl Identity {
     }
 
     /// The users behind hashed addresses, by the hashes as they were sent. What is no hash, or
-    /// nobody's, is left out.
+    /// nobody's, is left out. Externals find nobody (UD-07).
     ///
     /// # Errors
     /// [`Error::InvalidParam`] for another algorithm than `sha256`: addresses in clear are not
     /// looked up; [`Error::InvalidPepper`]; [`Error::TooManyAddresses`].
     pub async fn look_up(
         &self,
+        holder: &Holder,
         algorithm: &str,
         pepper: &str,
         hashes: &[String],
@@ -86,6 +90,14 @@ impl Identity {
             .into_iter()
             .find(|known| known.is_ready && known.pepper == pepper)
             .ok_or(Error::InvalidPepper)?;
+        let account = accounts::find_by_number(&mut conn, holder.user).await?;
+        let account = account.ok_or(Error::Unauthorized)?;
+        let policy = self.0.policy.load();
+        let standing = policy.standing(&account.user_id, account.is_external, account.is_admin);
+        if !policy.may_search_people(standing).is_allowed() {
+            return Ok(BTreeMap::new());
+        }
+        drop(policy);
         let decoded: Vec<Vec<u8>> = hashes
             .iter()
             .filter_map(|hash| URL_SAFE_NO_PAD.decode(hash).ok())
@@ -99,16 +111,22 @@ impl Identity {
     }
 
     /// Whose addresses these are, for clients of this server that name them in clear
-    /// (tchap.md 5.3). What is no address, or nobody's, is left out.
+    /// (tchap.md 5.3). What is no address, or nobody's, is left out. Externals find nobody (UD-07).
     ///
     /// # Errors
     /// [`Error::TooManyAddresses`].
     pub async fn look_up_addresses(
         &self,
+        requester: &Requester,
         addresses: &[&str],
     ) -> Result<BTreeMap<String, OwnedUserId>, Error> {
-        if addresses.len() > self.0.policy.load().lookup_limit() {
+        let policy = self.0.policy.load_full();
+        if addresses.len() > policy.lookup_limit() {
             return Err(Error::TooManyAddresses);
+        }
+        let standing = requester.standing(&policy);
+        if !policy.may_search_people(standing).is_allowed() {
+            return Ok(BTreeMap::new());
         }
         let parsed: Vec<(&str, String)> = addresses
             .iter()

@@ -3,6 +3,8 @@
 //!
 //! Specification v1.19, client-server API, "OpenID"; tchap.md 5.3.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -15,9 +17,12 @@ use ruma::{
 use serde_json::{Value, json};
 
 use super::raw::require_self;
-use crate::http::{
-    ApiError, AppState, Authenticate as _, Kind, RouterExt as _, Ruma,
-    identity::request::{Parameters, admitted},
+use crate::{
+    accounts::Requester,
+    http::{
+        ApiError, AppState, Authenticate as _, Kind, RouterExt as _, Ruma,
+        identity::request::{Parameters, admitted},
+    },
 };
 
 /// Every endpoint of this file.
@@ -49,12 +54,14 @@ async fn openid_token(
 /// `GET /_matrix/client/unstable/account/3pid/lookup`.
 async fn look_up(State(state): State<AppState>, request: Request) -> Result<Json<Value>, ApiError> {
     let wanted = Parameters::of_query(request.uri());
-    admit(&state, request).await?;
+    let (requester, _) = admit(&state, request).await?;
     let (medium, address) = (wanted.text("medium")?, wanted.text("address")?);
     if medium != "email" {
         return Ok(Json(json!({})));
     }
-    let found = state.identity.look_up_addresses(&[address]).await?;
+    state.limits.check_lookup(requester.user(), 1)?;
+    let identity = &state.identity;
+    let found = identity.look_up_addresses(&requester, &[address]).await?;
     Ok(Json(match found.into_values().next() {
         Some(user_id) => json!({ "mxid": user_id }),
         None => json!({}),
@@ -66,7 +73,7 @@ async fn look_up_many(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let request = admit(&state, request).await?;
+    let (requester, request) = admit(&state, request).await?;
     let body = Parameters::read(&state, request).await?;
     let pairs = body.list("threepids")?.iter().map(|pair| {
         let medium = pair.get(0).and_then(Value::as_str);
@@ -79,7 +86,9 @@ async fn look_up_many(
         .filter(|(medium, _)| *medium == "email")
         .map(|(_, address)| *address)
         .collect();
-    let found = state.identity.look_up_addresses(&wanted).await?;
+    state.limits.check_lookup(requester.user(), wanted.len())?;
+    let identity = &state.identity;
+    let found = identity.look_up_addresses(&requester, &wanted).await?;
     let threepids: Vec<Value> = wanted
         .iter()
         .filter_map(|address| Some(json!(["email", address, found.get(*address)?])))
@@ -88,17 +97,17 @@ async fn look_up_many(
 }
 
 /// Lets users of this server look up, a few times. The request comes back for its body.
-async fn admit(state: &AppState, request: Request) -> Result<Request, ApiError> {
+async fn admit(state: &AppState, request: Request) -> Result<(Arc<Requester>, Request), ApiError> {
     let (parts, body) = request.into_parts();
     let head = http::Request::from_parts(parts, ());
     let found = async {
         let requester = AccessToken::authenticate(&head, state).await?;
         let user = requester.user();
-        state.limits.check_user(Kind::AddressLookup, user)
+        state.limits.check_user(Kind::AddressLookup, user)?;
+        Ok::<_, ApiError>(requester)
     };
     let found = found.await;
     let (parts, ()) = head.into_parts();
     let request = Request::from_parts(parts, body);
-    let ((), request) = admitted(state, found, request).await?;
-    Ok(request)
+    admitted(state, found, request).await
 }

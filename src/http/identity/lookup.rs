@@ -38,9 +38,10 @@ async fn look_up(State(state): State<AppState>, request: Request) -> Result<Json
     let body = Parameters::read(&state, request).await?;
     let (algorithm, pepper) = (body.text("algorithm")?, body.text("pepper")?);
     let addresses = body.texts("addresses")?;
+    state.limits.check_lookup(holder.user, addresses.len())?;
     let mappings = state
         .identity
-        .look_up(algorithm, pepper, &addresses)
+        .look_up(&holder, algorithm, pepper, &addresses)
         .await?;
     Ok(Json(json!({ "mappings": mappings })))
 }

@@ -215,6 +215,17 @@ impl RateLimits {
         self.ask(&Key::taking(kind, Subject::User(user)), count)
     }
 
+    /// Takes from a user's buckets what a look-up of so many e-mail addresses costs in the long run:
+    /// as much as a search for people for each ten, begun ones too. Whoever guesses addresses does
+    /// what the limit of searches is there against.
+    pub(super) fn check_lookup(&self, user: UserNid, addresses: usize) -> Result<(), ApiError> {
+        let count = u32::try_from(addresses.div_ceil(10)).unwrap_or(u32::MAX);
+        match count {
+            0 => Ok(()),
+            _ => self.check_user_for(Kind::DirectorySearchDaily, user, count),
+        }
+    }
+
     /// Takes one from an address's bucket. The addresses of an IPv6 /64 share one.
     pub fn check_address(&self, kind: Kind, address: IpAddr) -> Result<(), ApiError> {
         self.ask(&Key::taking(kind, Subject::address(address)), 1)

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Town;
+use super::{Town, invite_address, room};
 use crate::harness::client::{Client, encode};
 
 const AGENT: &str = "jean.dupont@culture.gouv.fr";
@@ -229,4 +229,58 @@ async fn old_clients_look_up_addresses_in_clear() {
     assert_eq!(found, expected);
     let refused = agent.post(bulk, &json!({ "threepids": ["email"] })).await;
     refused.expect_error(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn ud_07_an_external_finds_nobody_by_the_address_either() {
+    let town = Town::new().await;
+    let agent = town.register(AGENT).await;
+    let room_id = agent.create_room(&room("unrestricted")).await;
+    let outsider = "kermit@example.com";
+    invite_address(&agent, &room_id, outsider).await.expect_ok();
+    let guest = town.register(outsider).await;
+    assert!(town.is_external(&guest.user_id).await);
+    for (who, mxid) in [(&agent, Some(agent.user_id.as_str())), (&guest, None)] {
+        let identity = town.identity(who).await;
+        let details = identity.get("/_matrix/identity/v2/hash_details").await;
+        let pepper = details.expect_ok()["lookup_pepper"].clone();
+        let hash = hash(AGENT, pepper.as_str().unwrap());
+        let body = json!({ "algorithm": "sha256", "pepper": pepper, "addresses": [hash] });
+        let found = identity.post("/_matrix/identity/v2/lookup", &body).await;
+        assert_eq!(found.expect_ok()["mappings"][&hash], json!(mxid));
+        let path = format!(
+            "/_matrix/client/unstable/account/3pid/lookup?medium=email&address={}",
+            encode(AGENT)
+        );
+        assert_eq!(who.get(&path).await.expect_ok()["mxid"], json!(mxid));
+        let body = json!({ "threepids": [["email", AGENT]] });
+        let bulk = "/_matrix/client/unstable/account/3pid/bulk_lookup";
+        let found = who.post(bulk, &body).await.expect_ok();
+        assert_eq!(found["threepids"][0][2], json!(mxid));
+    }
+}
+
+#[tokio::test]
+async fn r_03_addresses_are_not_guessed_by_the_thousand() {
+    let limits = "[limits]\nenabled = true\n\
+                  directory_search_daily = { per_second = 0.001, burst = 3 }";
+    let town = Town::with(limits).await;
+    let agent = town.register(AGENT).await;
+    let identity = town.identity(&agent).await;
+    let details = identity.get("/_matrix/identity/v2/hash_details").await;
+    let pepper = details.expect_ok()["lookup_pepper"].clone();
+    let look_up = async |count: usize| {
+        let hashes: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        let body = json!({ "algorithm": "sha256", "pepper": pepper, "addresses": hashes });
+        identity.post("/_matrix/identity/v2/lookup", &body).await
+    };
+    look_up(0).await.expect_ok();
+    look_up(1).await.expect_ok();
+    look_up(20).await.expect_ok();
+    look_up(1).await.expect_error(429, "M_LIMIT_EXCEEDED");
+    let path = format!(
+        "/_matrix/client/unstable/account/3pid/lookup?medium=email&address={}",
+        encode(AGENT)
+    );
+    agent.get(&path).await.expect_error(429, "M_LIMIT_EXCEEDED");
 }
