@@ -2,6 +2,7 @@
 //! (tchap.md, 7).
 
 mod clamd;
+mod privacy;
 
 use aes::{
     Aes256,
@@ -32,7 +33,10 @@ async fn server(clamd: &Clamd, more: &str) -> TestServer {
 }
 
 async fn upload(client: &Client, bytes: &[u8]) -> String {
-    let path = "/_matrix/media/v3/upload";
+    upload_to(client, bytes, "/_matrix/media/v3/upload").await
+}
+
+async fn upload_to(client: &Client, bytes: &[u8], path: &str) -> String {
     let answer = client
         .raw(Method::POST, path, &[], bytes.to_vec())
         .await
@@ -43,13 +47,23 @@ async fn upload(client: &Client, bytes: &[u8]) -> String {
 
 /// An encrypted file: its place, and what clients say of it.
 async fn encrypted(client: &Client, plain: &[u8]) -> (String, Value) {
+    encrypted_at(client, plain, "/_matrix/media/v3/upload").await
+}
+
+/// The same, uploaded with a name.
+async fn encrypted_named(client: &Client, plain: &[u8], name: &str) -> (String, Value) {
+    let path = format!("/_matrix/media/v3/upload?filename={name}");
+    encrypted_at(client, plain, &path).await
+}
+
+async fn encrypted_at(client: &Client, plain: &[u8], path: &str) -> (String, Value) {
     let (key, iv) = (
         [7_u8; 32],
         [3_u8, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0],
     );
     let mut bytes = plain.to_vec();
     Ctr128BE::<Aes256>::new((&key).into(), (&iv).into()).apply_keystream(&mut bytes);
-    let path = upload(client, &bytes).await;
+    let path = upload_to(client, &bytes, path).await;
     let file = json!({
         "v": "v2",
         "url": format!("mxc://{path}"),
