@@ -3,18 +3,32 @@
 use axum::{
     Json, Router,
     extract::{Request, State},
-    routing::post,
+    routing::{get, post},
 };
 use ruma::{OwnedRoomId, OwnedUserId, api::client::room::create_room};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{AppState, endpoint::convert, error::ApiError, plain::Plain};
+use super::{
+    AppState,
+    endpoint::convert,
+    error::ApiError,
+    plain::{Plain, UserIdOfPath},
+    reports::number,
+};
 use crate::{
     policy::{Explanation, RegistrationQuestion},
-    rooms::Says,
+    rooms::{Actor, Says},
+    store::RoomNid,
 };
+
+/// The rooms on a page of what an account could read, where nobody says.
+const PAGE: i64 = 100;
+/// The most rooms on such a page.
+const MAX_PAGE: i64 = 1_000;
+/// In how many rooms one request takes a power level away.
+const DEMOTED_AT_ONCE: usize = 50;
 
 /// Where it is explained what the policy says of a registration.
 pub const EXPLAIN_REGISTRATION: &str = "/_chappe/admin/v1/policy/explain/registration";
@@ -30,6 +44,8 @@ pub(super) fn routes() -> Router<AppState> {
         .route(EXPLAIN_REGISTRATION, post(explain_registration))
         .route(EXPLAIN_INVITE, post(explain_invite))
         .route(EXPLAIN_ROOM, post(explain_room))
+        .route("/_chappe/admin/v1/users/{user_id}/exposure", get(exposure))
+        .route("/_chappe/admin/v1/users/{user_id}/demote", post(demote))
 }
 
 #[derive(Deserialize)]
@@ -123,6 +139,56 @@ pub fn creation(room: &Value) -> Result<(create_room::v3::Request, Says), ApiErr
         .body(text.as_bytes())
         .map_err(|error| ApiError::internal(&error))?;
     Ok((convert::<create_room::v3::Request>(request, &[])?, says))
+}
+
+/// `GET /_chappe/admin/v1/users/{userId}/exposure`: what an account could read, for those who look
+/// into one that somebody else has used. `from` is the `next_token` of the page before.
+async fn exposure(
+    State(state): State<AppState>,
+    user_id: UserIdOfPath,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
+    let limit = number(&query, "limit")?.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let after = RoomNid(number(&query, "from")?.unwrap_or(0));
+    let accounts = &state.accounts;
+    let account = accounts.view_account(&request.sender, &user_id).await?;
+    let user = account.details.user;
+    let (rooms, next) = state.rooms.exposure(user, after, limit).await?;
+    let mut answer = json!({ "user_id": user_id, "rooms": rooms });
+    if let Some(next) = next {
+        answer["next_token"] = next.0.into();
+    }
+    Ok(Json(answer))
+}
+
+/// `POST /_chappe/admin/v1/users/{userId}/demote`: takes the account's power level away in the next
+/// rooms that somebody else leads. `from` is the `next_token` of the request before.
+async fn demote(
+    State(state): State<AppState>,
+    user_id: UserIdOfPath,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let request = Plain::read_of_admin(&state, request).await?;
+    let user_id = user_id.parse()?;
+    let after = number(&query, "from")?.map(RoomNid);
+    let accounts = &state.accounts;
+    let account = accounts.view_account(&request.sender, &user_id).await?;
+    let actor = Actor {
+        user_id,
+        user: account.details.user,
+        device: None,
+    };
+    let rooms = &state.rooms;
+    let done = rooms.resign_in_some(&actor, after, DEMOTED_AT_ONCE).await?;
+    let mut answer = json!({ "failed": done.failed });
+    if let Some(next) = done.next {
+        answer["next_token"] = next.0.into();
+    }
+    Ok(Json(answer))
 }
 
 /// What an administrator asks.

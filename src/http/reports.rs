@@ -65,7 +65,7 @@ async fn answer(
 }
 
 /// A whole number of a query that is not below 0.
-fn number(query: &str, name: &str) -> Result<Option<i64>, ApiError> {
+pub(super) fn number(query: &str, name: &str) -> Result<Option<i64>, ApiError> {
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     let value = pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()));
     let Some(value) = value else {

@@ -14,6 +14,7 @@ mod delayed_sending;
 mod directory;
 mod error;
 mod explain;
+mod exposure;
 mod filters;
 mod gate;
 mod guests;

@@ -408,3 +408,87 @@ pub async fn list_known(
     .await?;
     Ok(known)
 }
+
+/// What an account could read in a room: when it came and went, and how much there was.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    /// The room.
+    pub room: RoomNid,
+    /// The room.
+    pub room_id: String,
+    /// The position of the newest event.
+    pub newest: RoomPosition,
+    /// How far the user has read.
+    pub read: RoomPosition,
+    /// Whether the room is in the directory.
+    pub is_published: bool,
+    /// Whether messages are encrypted.
+    pub is_encrypted: bool,
+    /// The positions of the user's member events, in order, at most a hundred.
+    pub positions: Vec<RoomPosition>,
+    /// These events.
+    pub events: Vec<String>,
+}
+
+/// What an account could read, in the order of the rooms' numbers after `after`; at most `limit`
+/// rooms.
+pub async fn list_exposure(
+    conn: &mut PgConnection,
+    user: UserNid,
+    after: RoomNid,
+    limit: i64,
+) -> Result<Vec<Exposure>, StoreError> {
+    let rooms = sqlx::query_as!(
+        Exposure,
+        r#"
+        SELECT m.room_nid AS "room: RoomNid",
+            r.room_id,
+            r.position AS "newest: RoomPosition",
+            m.read_position AS "read: RoomPosition",
+            COALESCE(s.published, FALSE) AS "is_published!", -- COALESCE is never null
+            EXISTS (
+                SELECT 1
+                FROM room_state e
+                WHERE e.room_nid = m.room_nid
+                    AND e.slot_nid = (
+                        SELECT slot_nid
+                        FROM state_slots
+                        WHERE event_type = 'm.room.encryption'
+                            AND state_key = ''
+                    )
+            ) AS "is_encrypted!", -- EXISTS is never null
+            ARRAY(
+                SELECT c.position
+                FROM room_state c
+                WHERE c.room_nid = m.room_nid
+                    AND c.slot_nid = i.slot_nid
+                ORDER BY c.position
+                LIMIT 100
+            ) AS "positions!: Vec<RoomPosition>", -- an array is never null
+            ARRAY(
+                SELECT e.json
+                FROM room_state c
+                JOIN events e ON e.room_nid = c.room_nid AND e.position = c.position
+                WHERE c.room_nid = m.room_nid
+                    AND c.slot_nid = i.slot_nid
+                ORDER BY c.position
+                LIMIT 100
+            ) AS "events!: Vec<String>" -- an array is never null
+        FROM memberships m
+        JOIN rooms r ON r.room_nid = m.room_nid
+        JOIN users u ON u.user_nid = m.user_nid
+        JOIN state_slots i ON i.event_type = 'm.room.member' AND i.state_key = u.user_id
+        LEFT JOIN room_summaries s ON s.room_nid = m.room_nid
+        WHERE m.user_nid = $1
+            AND m.room_nid > $2
+        ORDER BY m.room_nid
+        LIMIT $3
+        "#,
+        user as UserNid,
+        after as RoomNid,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rooms)
+}

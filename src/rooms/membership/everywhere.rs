@@ -56,6 +56,30 @@ impl Rooms {
         Ok(SomeRooms { next, failed })
     }
 
+    /// Takes a user's power level away in the next rooms where somebody else can look after the room,
+    /// and leaves the user in them. The rest is as in [`leave_some`](Self::leave_some).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn resign_in_some(
+        &self,
+        actor: &Actor,
+        after: Option<RoomNid>,
+        limit: usize,
+    ) -> Result<SomeRooms, Error> {
+        let joined = [Membership::Join];
+        let (rooms, next) = self.next_rooms(actor.user, &joined, after, limit).await?;
+        let tasks = rooms.into_iter().map(|room_id| -> BoxFuture<'_, _> {
+            Box::pin(async move {
+                let plan = |room: &Room| Ok(plan_resignation(room, actor));
+                let outcome = self.update(&room_id, actor, None, plan).await;
+                (room_id, outcome.map(drop))
+            })
+        });
+        let failed = finish(tasks.collect()).await;
+        Ok(SomeRooms { next, failed })
+    }
+
     /// Shows what a user's profile says now in the next rooms in which the user is joined. `actor`
     /// is the owner of the profile, whoever changed it. The rest is as in
     /// [`leave_some`](Self::leave_some).

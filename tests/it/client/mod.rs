@@ -12,6 +12,7 @@ mod device_lists;
 mod devices;
 mod directory;
 mod erasure;
+mod exposure;
 mod fallback;
 mod filters;
 mod guests;

@@ -193,6 +193,16 @@ fn others() -> Vec<Route> {
             "/_chappe/admin/v1/users/{user_id}/block",
         ),
         Route::plain(
+            "exposure",
+            Method::GET,
+            "/_chappe/admin/v1/users/{user_id}/exposure",
+        ),
+        Route::plain(
+            "demote",
+            Method::POST,
+            "/_chappe/admin/v1/users/{user_id}/demote",
+        ),
+        Route::plain(
             "kill_sessions",
             Method::POST,
             "/_chappe/admin/v1/users/{user_id}/kill-sessions",
