@@ -220,10 +220,10 @@ impl RateLimits {
     /// what the limit of searches is there against.
     pub(super) fn check_lookup(&self, user: UserNid, addresses: usize) -> Result<(), ApiError> {
         let count = u32::try_from(addresses.div_ceil(10)).unwrap_or(u32::MAX);
-        match count {
-            0 => Ok(()),
-            _ => self.check_user_for(Kind::DirectorySearchDaily, user, count),
+        if count == 0 {
+            return Ok(());
         }
+        self.check_user_for(Kind::DirectorySearchDaily, user, count)
     }
 
     /// Takes one from an address's bucket. The addresses of an IPv6 /64 share one.
