@@ -25,7 +25,7 @@ fn rl_01_rl_02_rl_04_ro_13_account_data_hides_agents_and_shows_externals() {
 }
 
 #[test]
-fn rl_05_rl_07_rl_09_each_reason_to_hide_is_enough() {
+fn rl_01_rl_05_rl_07_rl_09_each_reason_to_hide_is_enough() {
     assert!(is_listed(true, false, false));
     for (is_open, by_choice, by_expiry) in [
         (false, false, false),

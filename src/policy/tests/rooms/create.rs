@@ -597,7 +597,7 @@ fn drc_12_only_chats_of_two_are_made() {
 }
 
 #[test]
-fn restrictions_hold_for_who_is_invited_along() {
+fn drc_02_drc_09_drc_10_restrictions_hold_for_who_is_invited_along() {
     let us = "agent.education.tchap.gouv.fr";
     let policy = policy_with(&format!(
         "restrictions.invite_servers = {{ \"{us}\" = [\"{us}\"] }}\n\

@@ -51,6 +51,10 @@ fn md_04_an_invitation_is_revoked_and_another_sent() {
     let revoked = state.with(ALICE, KIND, "a", json!({}));
     ok(by_mail(&revoked, "b", invite()));
     ok(step(&revoked, ALICE, BOB, "invite"));
+    // Also once somebody else has taken the second place, and by anybody who may send it.
+    let full = state.member(ALICE, EVE, "join");
+    ok(by_mail(&full, "a", json!({})));
+    ok(decide(&policy(), &full, EVE, (KIND, "a"), json!({}), false));
 }
 
 #[test]

@@ -163,6 +163,10 @@ fn ro_14_externals_are_in_no_space() {
         refused(step(&state, ALICE, external, "invite"), "RO-14");
         let invited = state.clone().member(ALICE, external, "invite");
         refused(step(&invited, external, external, "join"), "RO-14");
+        // Who is in one from before leaves, or is removed (MR-04, MR-05).
+        let inside = state.clone().member(ALICE, external, "join");
+        ok(step(&inside, external, external, "leave"));
+        ok(step(&inside, ALICE, external, "ban"));
     }
     ok(step(&state, ALICE, CAROL, "invite"));
     let mut restricted = State::restricted();
