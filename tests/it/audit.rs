@@ -271,7 +271,7 @@ async fn r_07_what_administrators_do_is_told_by_whom_and_to_whom() {
 
 #[tokio::test]
 async fn r_07_changes_of_accounts_name_who_made_them() {
-    let server = server("[accounts.validity]\nperiod = \"30d\"").await;
+    let server = server("[accounts.validity]\nperiod = \"365d\"").await;
     let root = person_with(&server, "root@culture.gouv.fr", None, true).await;
     let alice = person(&server, "alice@culture.gouv.fr").await;
     let bob = person(&server, "bob@culture.gouv.fr").await;
