@@ -102,7 +102,7 @@ async fn an_invitation_to_a_room_that_bans_its_guest_ends_quietly() {
 }
 
 #[tokio::test]
-async fn a_stored_invitation_lets_its_address_register_and_needs_its_event() {
+async fn m3_05_a_stored_invitation_lets_its_address_register_and_needs_its_event() {
     let town = Town::new().await;
     let agent = town.register("jean.dupont@culture.gouv.fr").await;
     let identity = town.identity(&agent).await;

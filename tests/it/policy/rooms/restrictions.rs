@@ -138,6 +138,13 @@ async fn r_24_an_administrator_gives_people_another_name_and_another_address() {
     anna.put(&path, &change)
         .await
         .expect_error(403, "M_FORBIDDEN");
+    // Not one that could not register here.
+    let elsewhere = json!({
+        "threepids": [{ "medium": "email", "address": "anna@nowhere.example" }],
+    });
+    root.put(&path, &elsewhere)
+        .await
+        .expect_error(403, "M_THREEPID_DENIED");
     root.put(&path, &change).await.expect_ok();
     let profile = format!("profile/{}/displayname", encode(&anna.user_id));
     let name = anna.get(&profile).await.expect_ok();
