@@ -1,6 +1,9 @@
 //! Pushers, what push gateways are told, and the list of notifications.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chappe::clock::ManualClock;
 use serde_json::{Value, json};
@@ -229,6 +232,24 @@ async fn a_gateway_that_fails_is_tried_again_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_slow_gateway_holds_up_nobody_else() {
+    let server = TestServer::start(TestOptions::with(NEAR)).await;
+    let (anna, ben, room_id) = pair(&server).await;
+    let (good, slow) = (Gateway::new().await, Gateway::new().await);
+    slow.delay(Duration::from_secs(9));
+    set(&ben, &pusher(&slow.url, "slow")).await;
+    set(&ben, &pusher(&good.url, "good")).await;
+    let begun = Instant::now();
+    for text in ["one", "two", "three", "four"] {
+        let event_id = anna.send(&room_id, text).await;
+        good.of(&event_id).await;
+    }
+    // Nine seconds for each message but the first, otherwise.
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(20), "{taken:?}");
+}
+
+#[tokio::test]
 async fn a_rejected_pusher_is_removed() {
     let server = TestServer::start(TestOptions::with(NEAR)).await;
     let (anna, ben, room_id) = pair(&server).await;
@@ -306,14 +327,14 @@ async fn av_05_an_expired_user_gets_no_push() {
     let before = anna.send(&room_id, "before").await;
     gateway.of(&before).await;
     // Later Carl comes, whose account lives longer.
-    clock.advance(std::time::Duration::from_hours(80 * 24));
+    clock.advance(Duration::from_hours(80 * 24));
     let carl = server.register("carl").await;
     let other = Gateway::new().await;
     set(&carl, &pusher(&other.url, "other")).await;
     carl.join(&room_id).await.expect_ok();
     let dora = server.register("dora").await;
     dora.join(&room_id).await.expect_ok();
-    clock.advance(std::time::Duration::from_hours(20 * 24));
+    clock.advance(Duration::from_hours(20 * 24));
     let after = dora.send(&room_id, "after").await;
     other.of(&after).await;
     assert!(!gateway.told().iter().any(|told| told["event_id"] == *after));
@@ -393,7 +414,7 @@ async fn a_mail_tells_of_messages_that_wait_for_three_days_until_it_is_not_wante
     mail["data"] = json!({});
     set(&ben, &mail).await;
     anna.send(&room_id, "a secret").await;
-    let hours = |hours| clock.advance(std::time::Duration::from_hours(hours));
+    let hours = |hours| clock.advance(Duration::from_hours(hours));
     let count = async || {
         server.app.push().mail().await.unwrap();
         server.mails().await.len()

@@ -7,7 +7,12 @@ use std::{
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// How long something may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +28,8 @@ pub(crate) struct Gateway {
 struct Shared {
     told: watch::Sender<Vec<Value>>,
     answer: Mutex<(u16, Value)>,
+    /// How long it thinks before it answers.
+    delay: Mutex<Duration>,
     /// How many requests were answered with an error.
     refused: watch::Sender<usize>,
 }
@@ -32,6 +39,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             told: watch::Sender::new(Vec::new()),
             answer: Mutex::new((200, json!({ "rejected": [] }))),
+            delay: Mutex::new(Duration::ZERO),
             refused: watch::Sender::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -52,6 +60,11 @@ impl Gateway {
     /// How it answers from now on.
     pub(crate) fn answer(&self, status: u16, body: Value) {
         *self.shared.answer.lock().unwrap() = (status, body);
+    }
+
+    /// How long it takes for an answer from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
     }
 
     /// Everything that it was told, and took.
@@ -117,5 +130,7 @@ async fn notify(
     } else {
         shared.refused.send_modify(|refused| *refused += 1);
     }
+    let delay = *shared.delay.lock().unwrap();
+    sleep(delay).await;
     (StatusCode::from_u16(status).unwrap(), Json(answer))
 }
