@@ -48,7 +48,7 @@ fn md_03_not_a_second_address() {
 fn md_04_an_invitation_is_revoked_and_another_sent() {
     let state = State::direct().token("a");
     ok(by_mail(&state, "a", json!({})));
-    let revoked = state.with(ALICE, KIND, "a", json!({}));
+    let revoked = state.clone().with(ALICE, KIND, "a", json!({}));
     ok(by_mail(&revoked, "b", invite()));
     ok(step(&revoked, ALICE, BOB, "invite"));
     // Also once somebody else has taken the second place, and by anybody who may send it.
