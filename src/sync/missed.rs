@@ -206,6 +206,7 @@ impl Sync {
             .add_memory_receipts(self, user, &seen.in_rooms)
             .await?;
         missed.add_receipts_of_new_rooms(self, user).await?;
+        missed.add_account_data_of_new_rooms(self, user).await?;
         // Somebody's private receipt wakes everybody, and is news for nobody else.
         let ignored = Arc::clone(missed.rooms.ignored());
         let is_news = |event: &Arc<TimelineEvent>| {
@@ -281,6 +282,7 @@ impl Sync {
         let rooms: Vec<_> = missed.joined.iter().map(|news| news.room).collect();
         missed.add_receipts(receipts::list(&mut conn, &rooms, user, Some(&receipts)).await?);
         missed.add_receipts_of_new_rooms(self, user).await?;
+        missed.add_account_data_of_new_rooms(self, user).await?;
         let written = stream::account_data_changes(&mut conn, user, since, seen.now).await?;
         let written: HashSet<_> = written.into_iter().collect();
         for data in account_data::list(&mut conn, user).await? {
@@ -423,6 +425,28 @@ impl Missed {
                 self.joined.push(news);
             }
         }
+    }
+
+    /// All account data of the rooms of which the client knows nothing: what was written while the
+    /// user was not there was not told.
+    async fn add_account_data_of_new_rooms(
+        &mut self,
+        sync: &Sync,
+        user: UserNid,
+    ) -> Result<(), Error> {
+        let new = self.joined.iter().filter(|news| news.from.is_none());
+        let new: HashSet<RoomNid> = new.map(|news| news.room).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut conn = sync.0.store.conn().await?;
+        for data in account_data::list(&mut conn, user).await? {
+            let is_new = data.room.is_some_and(|room| new.contains(&room));
+            if is_new && data.content.get() != account_data::DELETED {
+                self.add_account_data(data.room, data.event_type, data.content);
+            }
+        }
+        Ok(())
     }
 
     fn add_account_data(

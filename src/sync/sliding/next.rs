@@ -50,8 +50,9 @@ impl News {
             }
             let wants = |on: &OfRooms| on.is_on_for(&chosen.lists, chosen.subscribed);
             let has_account_data = self.past.has_account_data(survey, Some(*room));
-            sent.account_data =
-                wants(&extensions.account_data) || (sent.account_data && !has_account_data);
+            // Where the user is not, none is told.
+            sent.account_data = sent.kind == Kind::Joined
+                && (wants(&extensions.account_data) || (sent.account_data && !has_account_data));
             sent.receipts = wants(&extensions.receipts)
                 || (sent.receipts && !self.past.has_receipts(*room, survey));
             next.rooms.insert(*room, sent);

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use chappe::store::live::LiveOptions;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::paging::room;
+use super::{paging::room, sliding::Connection};
 use crate::harness::{
     client::{Client, encode},
-    server::TestServer,
+    server::{TestOptions, TestServer},
 };
 
 fn own(client: &Client, rest: &str) -> String {
@@ -236,4 +237,59 @@ async fn account_data_that_was_deleted_is_gone_and_syncs_say_so() {
         .delete(&rules)
         .await
         .expect_error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
+async fn who_comes_back_to_a_room_is_told_its_account_data() {
+    let nothing = LiveOptions {
+        window_bytes: 1,
+        ..LiveOptions::default()
+    };
+    for memory in [None, Some(nothing)] {
+        let options = TestOptions {
+            memory,
+            ..TestOptions::default()
+        };
+        let server = TestServer::start(options).await;
+        let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+        let room_id = ben.create_room(&json!({ "preset": "public_chat" })).await;
+        anna.join(&room_id).await.expect_ok();
+        let body = json!({
+            "lists": { "all": { "ranges": [[0, 9]], "timeline_limit": 1 } },
+            "extensions": { "account_data": { "enabled": true } },
+        });
+        let mut sliding = Connection::new(&anna);
+        let mut since = String::new();
+        let mut sync = async || {
+            let query = if since.is_empty() {
+                "sync?timeout=0".to_owned()
+            } else {
+                format!("sync?timeout=0&since={since}")
+            };
+            let answer = anna.get(&query).await.expect_ok();
+            answer["next_batch"]
+                .as_str()
+                .unwrap()
+                .clone_into(&mut since);
+            let slid = sliding.sync(&body).await;
+            [
+                answer["rooms"]["join"][&room_id]["account_data"]["events"].clone(),
+                slid["extensions"]["account_data"]["rooms"][&room_id].clone(),
+            ]
+        };
+        sync().await;
+        anna.leave(&room_id).await.expect_ok();
+        sync().await;
+        // A client of theirs that did not know it yet, or somebody who is about to come back.
+        let path = format!(
+            "user/{}/rooms/{room_id}/account_data/test.data",
+            anna.user_id
+        );
+        anna.put(&path, &json!({ "at": 1 })).await.expect_ok();
+        assert_eq!(sync().await, [Value::Null, Value::Null]);
+        anna.join(&room_id).await.expect_ok();
+        let expected = json!([{ "type": "test.data", "content": { "at": 1 } }]);
+        assert_eq!(sync().await, [expected.clone(), expected]);
+        assert_eq!(sync().await, [Value::Null, Value::Null]);
+    }
 }
