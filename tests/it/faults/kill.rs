@@ -6,7 +6,8 @@ use tokio::time::sleep;
 
 use super::{
     load::{self, Load},
-    view::{self, View},
+    log,
+    view::View,
 };
 use crate::harness::{process::Process, server::TestOptions};
 
@@ -45,7 +46,7 @@ async fn what_was_acknowledged_outlives_twenty_kills_under_load() {
     let acknowledged = load.stop().await;
     assert!(acknowledged.len() > 100, "{} texts", acknowledged.len());
     let mut conn = process.database().connect().await;
-    let end = view::stream_position(&mut conn).await;
+    let end = log::stream_position(&mut conn).await;
     for view in &mut views {
         view.sync_up_to(0, end).await.unwrap();
     }

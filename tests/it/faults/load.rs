@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::view::{self, View, text};
+use super::{
+    log,
+    view::{View, text},
+};
 use crate::harness::client::{Client, encode};
 
 /// How long an answer may take, and how long what fails may go on failing.
@@ -106,7 +109,7 @@ pub(super) async fn check(
     acknowledged: &Acknowledged,
     views: &[View],
 ) {
-    let log = view::log(conn, room_id).await;
+    let log = log::log(conn, room_id).await;
     let mut bodies = HashSet::new();
     for event in log
         .iter()
@@ -119,7 +122,7 @@ pub(super) async fn check(
     }
     assert_eq!(bodies.len(), acknowledged.len(), "something was lost");
     for view in views {
-        let checked = view.check(room_id, &log);
+        let checked = view.check(room_id, &log, None);
         checked.unwrap_or_else(|fault| panic!("{}: {fault}", view.user_id()));
     }
 }

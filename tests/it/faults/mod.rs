@@ -3,6 +3,7 @@
 pub(crate) mod bad_input;
 mod kill;
 mod load;
+mod log;
 mod oracle;
 mod postgres;
 mod sliding_view;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     load::{self, Load},
+    log,
     view::{self, View, list},
 };
 use crate::harness::{
@@ -112,7 +113,7 @@ async fn nothing_acknowledged_is_lost_when_the_database_restarts_under_load() {
     let acknowledged = load.stop().await;
     assert!(acknowledged.len() > 20, "{} texts", acknowledged.len());
     let mut conn = PgConnection::connect(&url).await.unwrap();
-    let end = view::stream_position(&mut conn).await;
+    let end = log::stream_position(&mut conn).await;
     for (server, view) in views.iter_mut().enumerate() {
         view.sync_up_to(server, end).await.unwrap();
     }

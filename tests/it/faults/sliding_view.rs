@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::view::{Logged, Members, Place, RoomView, check_room, list, page_back, text};
+use super::{
+    log::{Logged, Reader, check_room},
+    view::{Members, Own, Place, RoomView, list, page_back, text},
+};
 use crate::harness::client::{Client, encode};
 
 /// Where it is.
@@ -29,7 +32,10 @@ pub(super) struct SlidingView {
     clients: Vec<Client>,
     habit: Habit,
     pos: Option<String>,
+    /// Up to where it has the messages to its device.
+    confirmed: Option<String>,
     pub(super) rooms: BTreeMap<String, RoomView>,
+    pub(super) own: Own,
 }
 
 impl SlidingView {
@@ -39,7 +45,9 @@ impl SlidingView {
             clients: urls.iter().map(|url| client.at(url)).collect(),
             habit,
             pos: None,
+            confirmed: None,
             rooms: BTreeMap::new(),
+            own: Own::default(),
         }
     }
 
@@ -57,7 +65,7 @@ impl SlidingView {
         };
         let list = |last: u64, limit: u64| json!({ "ranges": [[0, last]], "timeline_limit": limit, "required_state": required });
         let all = |last: u64, limit: u64| json!({ "lists": { "all": list(last, limit) } });
-        match self.habit {
+        let mut body = match self.habit {
             Habit::All => all(99, 3),
             Habit::FewLazy => all(die % 3, 2),
             Habit::Changing => all(0, 1 + die % 5),
@@ -68,7 +76,15 @@ impl SlidingView {
                 let rules = wanted.map(|(_, room)| (room.clone(), rule.clone()));
                 json!({ "room_subscriptions": Value::Object(rules.collect()) })
             }
+        };
+        body["extensions"] = json!({
+            "account_data": { "enabled": true },
+            "to_device": { "enabled": true },
+        });
+        if let Some(since) = &self.confirmed {
+            body["extensions"]["to_device"]["since"] = json!(since);
         }
+        body
     }
 
     /// What a client asks for that wants to know everything.
@@ -101,6 +117,14 @@ impl SlidingView {
             let taken = self.take(server, room_id, room).await;
             taken.map_err(|fault| format!("{fault}\n{room:#}"))?;
         }
+        let extensions = &answer["extensions"];
+        let data = &extensions["account_data"];
+        self.own.take_data(None, &data["global"]);
+        for (room_id, events) in data["rooms"].as_object().into_iter().flatten() {
+            self.own.take_data(Some(room_id), events);
+        }
+        self.own.take_messages(&extensions["to_device"]["events"]);
+        self.confirmed = Some(text(&extensions["to_device"]["next_batch"]));
         self.pos = Some(text(&answer["pos"]));
         Ok(!rooms.is_empty())
     }
@@ -111,8 +135,8 @@ impl SlidingView {
         server: usize,
         rooms: &[String],
     ) -> Result<(), String> {
-        let body = self.everything(rooms);
         for _ in 0..5 {
+            let body = self.everything(rooms);
             if !self.sync(server, &body).await? {
                 return Ok(());
             }
@@ -127,8 +151,14 @@ impl SlidingView {
         let view = self.rooms.entry(room_id.to_owned()).or_default();
         let place = match room["membership"].as_str() {
             Some("join") => Place::Join,
-            Some("invite" | "knock") => {
-                view.place = Some(Place::Invite);
+            Some(outside @ ("invite" | "knock")) => {
+                let is_invite = outside == "invite";
+                let place = if is_invite {
+                    Place::Invite
+                } else {
+                    Place::Knock
+                };
+                view.place = Some(place);
                 return Ok(());
             }
             _ => Place::Leave,
@@ -178,14 +208,24 @@ impl SlidingView {
     }
 
     /// Compares what was made of a room with its log.
-    pub(super) fn check(&self, room_id: &str, log: &[Logged]) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        room_id: &str,
+        log: &[Logged],
+        ignored: Option<&str>,
+    ) -> Result<(), String> {
         let nothing = RoomView::default();
         let view = self.rooms.get(room_id).unwrap_or(&nothing);
-        let members = match self.habit {
-            Habit::FewLazy => Members::OfTimeline,
-            _ => Members::All,
+        let reader = Reader {
+            user_id: &self.clients[0].user_id,
+            members: match self.habit {
+                Habit::FewLazy => Members::OfTimeline,
+                _ => Members::All,
+            },
+            only_messages: false,
+            ignored,
         };
-        let checked = check_room(view, &self.clients[0].user_id, log, members, &|_| true);
+        let checked = check_room(view, log, &reader);
         checked.map_err(|fault| format!("sliding, {:?}: {fault}", self.habit))
     }
 }

@@ -7,7 +7,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     load::{self, Load},
-    view::{self, View, list, text},
+    log,
+    view::{View, list, text},
 };
 use crate::harness::{
     client::{Client, encode},
@@ -141,7 +142,7 @@ async fn both_processes_send_into_one_room_at_once() {
     };
     assert_eq!(acknowledged.len(), 8 * 50);
     let mut conn = pair.one.database().connect().await;
-    let end = view::stream_position(&mut conn).await;
+    let end = log::stream_position(&mut conn).await;
     for (server, view) in views.iter_mut().enumerate() {
         view.sync_up_to(server, end).await.unwrap();
     }

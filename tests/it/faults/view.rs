@@ -1,4 +1,4 @@
-//! What a client makes of its syncs, and what the log says that it should have made of them.
+//! What a client makes of its syncs.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -7,15 +7,19 @@ use std::{
 
 use chappe::sync::SyncToken;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::log::{Logged, Reader, check_room};
 use crate::harness::client::{Client, encode};
+
+/// The type of the account data that histories write.
+pub(super) const DATA: &str = "test.data";
 
 /// Where a client believes to stand in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Join,
     Invite,
+    Knock,
     Leave,
 }
 
@@ -69,6 +73,32 @@ pub(super) struct View {
     filter: String,
     pub(super) since: Option<String>,
     pub(super) rooms: BTreeMap<String, RoomView>,
+    pub(super) own: Own,
+}
+
+/// What a client knows that is for its user, or for its device, alone.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// The newest account data of each room, and what is of none.
+    pub(super) account_data: BTreeMap<Option<String>, Value>,
+    /// The messages to the device, oldest first.
+    pub(super) messages: Vec<u64>,
+}
+
+impl Own {
+    /// Takes in account data of a room, or of none.
+    pub(super) fn take_data(&mut self, room_id: Option<&str>, events: &Value) {
+        for event in list(events).filter(|event| event["type"] == DATA) {
+            let room_id = room_id.map(ToOwned::to_owned);
+            self.account_data.insert(room_id, event["content"].clone());
+        }
+    }
+
+    /// Takes in messages to the device.
+    pub(super) fn take_messages(&mut self, events: &Value) {
+        let numbers = list(events).map(|event| event["content"]["number"].as_u64().unwrap());
+        self.messages.extend(numbers);
+    }
 }
 
 impl View {
@@ -94,6 +124,7 @@ impl View {
             filter: encode(&filter.to_string()),
             since: None,
             rooms: BTreeMap::new(),
+            own: Own::default(),
         }
     }
 
@@ -135,7 +166,11 @@ impl View {
             let rooms = answer["rooms"][kind].as_object().cloned();
             rooms.unwrap_or_default()
         };
+        self.own.take_data(None, &answer["account_data"]["events"]);
+        self.own.take_messages(&answer["to_device"]["events"]);
         for (room_id, room) in rooms("join") {
+            let data = &room["account_data"]["events"];
+            self.own.take_data(Some(&room_id), data);
             self.take_joined(server, &room_id, &room).await?;
         }
         for (room_id, room) in rooms("leave") {
@@ -143,6 +178,9 @@ impl View {
         }
         for (room_id, _) in rooms("invite") {
             self.rooms.entry(room_id).or_default().place = Some(Place::Invite);
+        }
+        for (room_id, _) in rooms("knock") {
+            self.rooms.entry(room_id).or_default().place = Some(Place::Knock);
         }
         self.since = Some(text(&answer["next_batch"]));
         Ok(())
@@ -249,6 +287,30 @@ impl View {
     }
 }
 
+impl View {
+    /// Compares what was made of the syncs of a room with its log.
+    pub(super) fn check(
+        &self,
+        room_id: &str,
+        log: &[Logged],
+        ignored: Option<&str>,
+    ) -> Result<(), String> {
+        let nothing = RoomView::default();
+        let view = self.rooms.get(room_id).unwrap_or(&nothing);
+        let reader = Reader {
+            user_id: self.user_id(),
+            members: match self.wish {
+                Wish::Lazy => Members::OfTimeline,
+                _ => Members::All,
+            },
+            only_messages: self.wish == Wish::Messages,
+            ignored,
+        };
+        let checked = check_room(view, log, &reader);
+        checked.map_err(|fault| format!("{:?}: {fault}", self.wish))
+    }
+}
+
 /// The ids of the events before a point, newest first, up to one that is known.
 pub(super) async fn page_back(
     client: &Client,
@@ -273,235 +335,6 @@ pub(super) async fn page_back(
         from = page["end"].as_str().map(ToOwned::to_owned);
     }
     missed
-}
-
-/// An event as the database has it.
-#[derive(Debug)]
-pub(super) struct Logged {
-    pub(super) event_id: String,
-    pub(super) event_type: String,
-    pub(super) state_key: Option<String>,
-    pub(super) content: Value,
-}
-
-impl Logged {
-    fn key(&self) -> Option<(String, String)> {
-        let state_key = self.state_key.clone()?;
-        Some((self.event_type.clone(), state_key))
-    }
-
-    fn is_member(&self, user_id: &str) -> bool {
-        self.event_type == "m.room.member" && self.state_key.as_deref() == Some(user_id)
-    }
-}
-
-/// All events of a room, in their order, which has no gap.
-pub(super) async fn log(conn: &mut PgConnection, room_id: &str) -> Vec<Logged> {
-    let statement = "SELECT e.position, e.event_id, e.json FROM events e \
-         JOIN rooms r USING (room_nid) WHERE r.room_id = $1 ORDER BY e.position";
-    let rows = sqlx::query(statement)
-        .bind(room_id)
-        .fetch_all(conn)
-        .await
-        .unwrap();
-    let positions: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    let gapless: Vec<i64> = (1..).take(rows.len()).collect();
-    assert_eq!(positions, gapless, "{room_id}");
-    let logged = rows.iter().map(|row| {
-        let json: Value = serde_json::from_str(row.get::<&str, _>(2)).unwrap();
-        Logged {
-            event_id: row.get(1),
-            event_type: text(&json["type"]),
-            state_key: json["state_key"].as_str().map(ToOwned::to_owned),
-            content: json["content"].clone(),
-        }
-    });
-    logged.collect()
-}
-
-/// The newest place in the stream.
-pub(super) async fn stream_position(conn: &mut PgConnection) -> i64 {
-    let statement = AssertSqlSafe("SELECT position FROM stream_counter");
-    sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
-}
-
-/// How the membership of a user, and the history visibility, stand along the log: a value before
-/// the first event, and one after each.
-struct Course {
-    memberships: Vec<String>,
-    visibilities: Vec<String>,
-}
-
-impl Course {
-    fn new(log: &[Logged], user_id: &str) -> Self {
-        let mut course = Self {
-            memberships: vec!["leave".to_owned()],
-            visibilities: vec!["shared".to_owned()],
-        };
-        for event in log {
-            let mut membership = course.memberships.last().unwrap().clone();
-            let mut visibility = course.visibilities.last().unwrap().clone();
-            if event.is_member(user_id) {
-                membership = text(&event.content["membership"]);
-            } else if event.event_type == "m.room.history_visibility" {
-                visibility = text(&event.content["history_visibility"]);
-            }
-            course.memberships.push(membership);
-            course.visibilities.push(visibility);
-        }
-        course
-    }
-
-    fn now(&self) -> &str {
-        self.memberships.last().unwrap()
-    }
-
-    /// Whether the user may see the event at an index (client-server API v1.19, "Room history
-    /// visibility").
-    fn may_see(&self, index: usize) -> bool {
-        let joins_later = self.memberships[index + 2..].iter().any(|to| to == "join");
-        let around = [index, index + 1];
-        around.iter().any(|visibility| {
-            around.iter().any(|membership| {
-                let membership = self.memberships[*membership].as_str();
-                match self.visibilities[*visibility].as_str() {
-                    _ if membership == "join" => true,
-                    "world_readable" => true,
-                    "shared" => joins_later,
-                    "invited" => membership == "invite",
-                    _ => false,
-                }
-            })
-        })
-    }
-}
-
-impl View {
-    /// Compares what was made of the syncs of a room with its log.
-    pub(super) fn check(&self, room_id: &str, log: &[Logged]) -> Result<(), String> {
-        let nothing = RoomView::default();
-        let view = self.rooms.get(room_id).unwrap_or(&nothing);
-        let members = match self.wish {
-            Wish::Lazy => Members::OfTimeline,
-            _ => Members::All,
-        };
-        let only_messages = self.wish == Wish::Messages;
-        let wanted = |event: &Logged| !only_messages || event.event_type == "m.room.message";
-        let checked = check_room(view, self.user_id(), log, members, &wanted);
-        checked.map_err(|fault| format!("{:?}: {fault}", self.wish))
-    }
-}
-
-/// Compares what was made of a room with its log, in which `wanted` events were asked for.
-pub(super) fn check_room(
-    view: &RoomView,
-    user_id: &str,
-    log: &[Logged],
-    members: Members,
-    wanted: &dyn Fn(&Logged) -> bool,
-) -> Result<(), String> {
-    let course = Course::new(log, user_id);
-    let place = match course.now() {
-        "join" => Some(Place::Join),
-        "invite" => Some(Place::Invite),
-        // What ended before the first sync is not told.
-        _ => view.place.and(Some(Place::Leave)),
-    };
-    if view.place != place {
-        return Err(format!("stands at {:?}, not {place:?}", view.place));
-    }
-    let visible: Vec<&str> = (0..log.len())
-        .filter(|index| course.may_see(*index) && wanted(&log[*index]))
-        .map(|index| log[index].event_id.as_str())
-        .collect();
-    check_events(view, &visible)?;
-    if place == Some(Place::Join) {
-        check_state(view, log, members)
-    } else {
-        check_old_state(view, log, user_id)
-    }
-}
-
-fn check_events(view: &RoomView, visible: &[&str]) -> Result<(), String> {
-    let unique: HashSet<_> = view.events.iter().collect();
-    if unique.len() != view.events.len() {
-        return Err(format!("events are told twice: {:#?}", view.events));
-    }
-    // What was made of it must be all that is visible, up to where the user left.
-    let count = match view.place {
-        Some(Place::Join) => visible.len(),
-        _ => view.told_at_end.unwrap_or(view.events.len()),
-    };
-    let complete = view.place == Some(Place::Join) || view.told_at_end.is_some();
-    let wanted: Vec<&str> = visible.iter().copied().take(count).collect();
-    if complete && view.events != wanted {
-        let missing: BTreeSet<_> = wanted
-            .iter()
-            .filter(|event_id| !view.events.iter().any(|known| known == *event_id))
-            .collect();
-        return Err(format!(
-            "found the events {:#?}, expected {wanted:#?}, missing {missing:#?}",
-            view.events
-        ));
-    }
-    let hidden: Vec<_> = view
-        .events
-        .iter()
-        .filter(|event_id| !visible.contains(&event_id.as_str()))
-        .collect();
-    if hidden.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("told what is hidden: {hidden:#?}"))
-    }
-}
-
-/// Whoever is not in the room knows no state of it that is younger than their last change of
-/// membership (CVE-2024-53867).
-fn check_old_state(view: &RoomView, log: &[Logged], user_id: &str) -> Result<(), String> {
-    let end = log.iter().rposition(|event| event.is_member(user_id));
-    let end = end.map_or(0, |end| end + 1);
-    let known: HashSet<&String> = view.state.values().collect();
-    let after = log.iter().skip(end);
-    let hidden: Vec<_> = after
-        .filter(|event| known.contains(&event.event_id))
-        .collect();
-    if hidden.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("told state that is hidden: {hidden:#?}"))
-    }
-}
-
-fn check_state(view: &RoomView, log: &[Logged], members: Members) -> Result<(), String> {
-    let state: BTreeMap<_, _> = log
-        .iter()
-        .filter_map(|event| Some((event.key()?, event.event_id.clone())))
-        .collect();
-    let matters = |(event_type, state_key): &(String, String)| {
-        members == Members::All || event_type != "m.room.member" || view.senders.contains(state_key)
-    };
-    let keys = state.keys().chain(view.state.keys());
-    for key in keys.filter(|key| matters(key)) {
-        let (found, expected) = (view.state.get(key), state.get(key));
-        if found != expected {
-            return Err(format!("{key:?} is {found:?}, not {expected:?}"));
-        }
-    }
-    let content: BTreeMap<&str, &Value> = log
-        .iter()
-        .map(|event| (event.event_id.as_str(), &event.content))
-        .collect();
-    let joined = state.iter().filter(|((event_type, _), event_id)| {
-        event_type == "m.room.member" && content[event_id.as_str()]["membership"] == "join"
-    });
-    let joined = i64::try_from(joined.count()).unwrap();
-    if view.joined_count == joined {
-        Ok(())
-    } else {
-        let told = view.joined_count;
-        Err(format!("the summary tells of {told} members, not {joined}"))
-    }
 }
 
 /// The items of a JSON list; none where there is no list.
