@@ -28,6 +28,7 @@ mod password;
 mod presence;
 mod profiles;
 mod pushers;
+mod quiet;
 mod receipts;
 mod register;
 mod registration_tokens;
