@@ -50,12 +50,16 @@ export class Device {
         return this.session.user_id;
     }
 
-    /** Begins to sync, and waits for the first answer. With `encrypts` it has keys, in memory. */
-    async start({ initialSyncLimit = 20, pollTimeout = 10_000, encrypts = false } = {}) {
+    /**
+     * Begins to sync, and waits for the first answer. With `encrypts` it has keys, in memory; with
+     * `threads` it shows threads beside the room.
+     */
+    async start({ initialSyncLimit = 20, pollTimeout = 10_000, encrypts = false, threads = false } = {}) {
         if (encrypts) await this.client.initRustCrypto({ useIndexedDB: false });
         await this.client.startClient({
             initialSyncLimit,
             pollTimeout,
+            threadSupport: threads,
             // Timelines hold what the server has said, and nothing that is on its way.
             pendingEventOrdering: PendingEventOrdering.Detached,
         });
