@@ -1,0 +1,1 @@
+// The service of these tests does not encrypt. See package.json.
