@@ -35,9 +35,11 @@ pub mod pages;
 // Layer 6: what people upload.
 pub mod media;
 
-// Layer 7: rooms, calls, previews of web pages, and what looks for viruses in files.
+// Layer 7: rooms, calls, previews of web pages, what looks for viruses in files, and where devices
+// meet that sign in by a QR code.
 pub mod calls;
 pub mod previews;
+pub mod rendezvous;
 pub mod rooms;
 pub mod scanner;
 

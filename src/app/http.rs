@@ -15,6 +15,7 @@ use crate::{
     },
     mail::Mailer,
     outbound::Outbound,
+    rendezvous::Rendezvous,
     sync::Sync,
     telemetry::Metrics,
 };
@@ -71,6 +72,12 @@ pub(super) fn state(
         notices: core.notices.clone(),
         calls: Calls::new(settings::calls(&config.calls), Arc::clone(&options.clock)),
         push: core.push.clone(),
+        rendezvous: Rendezvous::new(
+            settings::rendezvous(&config.qr_sign_in),
+            core.store.clone(),
+            Arc::clone(&options.clock),
+            options.random.clone(),
+        ),
         limits,
         settings: settings::http(&config.limits),
         random: options.random.clone(),

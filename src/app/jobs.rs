@@ -12,7 +12,7 @@ use crate::{
     media::Media,
     push::Push,
     rooms::{self, Rooms},
-    store::{Hint, Store, StoreError, UserNid, transactions},
+    store::{Hint, Store, StoreError, UserNid, rendezvous, transactions},
     sync::Presence,
 };
 
@@ -192,14 +192,19 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
     });
     spawn_in_rooms(core);
     let (store, clock) = (core.store.clone(), clock.clone());
-    every(lifecycle, "old transactions", CLEAN_UP, move || {
-        let (store, now) = (store.clone(), clock.now_i64());
-        async move {
-            if let Err(error) = forget_transactions(&store, now).await {
-                tracing::warn!(%error, "old transactions could not be forgotten");
+    every(
+        lifecycle,
+        "old transactions and rendezvous",
+        CLEAN_UP,
+        move || {
+            let (store, now) = (store.clone(), clock.now_i64());
+            async move {
+                if let Err(error) = forget_what_is_over(&store, now).await {
+                    tracing::warn!(%error, "old transactions and rendezvous could not be forgotten");
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Begins what waits for work in rooms.
@@ -359,11 +364,13 @@ async fn fill_directory(accounts: Accounts) {
     }
 }
 
-/// In small batches, so that nobody waits for them.
-async fn forget_transactions(store: &Store, now: i64) -> Result<(), StoreError> {
+/// Forgets old transactions, in small batches, so that nobody waits for them, and the places where
+/// devices met.
+async fn forget_what_is_over(store: &Store, now: i64) -> Result<(), StoreError> {
     let kept = i64::try_from(TRANSACTIONS_KEPT.as_millis()).unwrap_or(i64::MAX);
     let before = now.saturating_sub(kept);
     let mut conn = store.conn().await?;
+    rendezvous::delete_expired(&mut conn, now).await?;
     while transactions::delete_old(&mut conn, before, BATCH).await? >= BATCH.unsigned_abs() {
         tokio::task::yield_now().await;
     }

@@ -27,7 +27,7 @@ use crate::{
     media::{self, depot},
     notices, outbound,
     policy::Policy,
-    previews, push, rooms, scanner,
+    previews, push, rendezvous, rooms, scanner,
 };
 
 use super::BadConfiguration;
@@ -425,6 +425,15 @@ pub(super) fn capabilities(policy: &Policy, config: &Config) -> CapabilitySettin
             .then(|| (delayed.max_delay.as_millis(), delayed.max_scheduled)),
         default_room_version: config.rooms.default_version.clone(),
         ..CapabilitySettings::default()
+    }
+}
+
+pub(super) fn rendezvous(settings: &config::QrSignIn) -> rendezvous::Settings {
+    rendezvous::Settings {
+        is_on: settings.enabled,
+        max_bytes: settings.max_payload.as_usize(),
+        lifetime: settings.lifetime.get(),
+        max_sessions: settings.max_sessions,
     }
 }
 

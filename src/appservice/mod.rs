@@ -116,7 +116,8 @@ impl Service {
         !self.aliases.is_empty()
     }
 
-    fn owns_user(&self, user_id: &UserId) -> bool {
+    /// Whether a user is in an exclusive namespace of its own, or is its own user.
+    pub fn owns_user(&self, user_id: &UserId) -> bool {
         user_id.server_name() == self.server_name
             && (self.sender == user_id || self.users.reserve(user_id.as_str()))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, json};
 
+use super::devices::DeviceNews;
 use crate::store::live::TimelineEvent;
 
 /// How many events one transaction has at most, and how large it is at most, but for its last event.
@@ -21,17 +22,22 @@ pub(super) struct Body {
     receipts: BTreeMap<OwnedRoomId, Map<String, Value>>,
     receipt_count: usize,
     typing: Vec<Value>,
+    pub(super) devices: DeviceNews,
 }
 
 impl Body {
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.receipts.is_empty() && self.typing.is_empty()
+        self.events.is_empty()
+            && self.receipts.is_empty()
+            && self.typing.is_empty()
+            && self.devices.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.events.len() >= MAX_EVENTS
             || self.bytes >= MAX_BYTES
             || self.receipt_count >= MAX_RECEIPTS
+            || self.devices.is_full()
     }
 
     pub(super) fn push_event(&mut self, event: &TimelineEvent) {
@@ -73,7 +79,7 @@ impl Body {
     }
 
     /// The text. Who wants no ephemeral data has none.
-    pub(super) fn finish(self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut out = String::with_capacity(self.bytes + 256);
         out.push_str("{\"events\":[");
         for (at, event) in self.events.iter().enumerate() {
@@ -83,10 +89,10 @@ impl Body {
             out.push_str(event);
         }
         out.push(']');
-        let receipts = self.receipts.into_iter().map(|(room_id, content)| {
+        let receipts = self.receipts.iter().map(|(room_id, content)| {
             json!({ "type": "m.receipt", "room_id": room_id, "content": content })
         });
-        let ephemeral: Vec<Value> = receipts.chain(self.typing).collect();
+        let ephemeral: Vec<Value> = receipts.chain(self.typing.iter().cloned()).collect();
         if !ephemeral.is_empty() {
             let ephemeral = Value::Array(ephemeral).to_string();
             out.push_str(",\"ephemeral\":");
@@ -94,6 +100,12 @@ impl Body {
             // Those that are older than the specification look here.
             out.push_str(",\"de.sorunome.msc2409.ephemeral\":");
             out.push_str(&ephemeral);
+        }
+        for (name, value) in self.devices.fields() {
+            out.push_str(",\"");
+            out.push_str(&name);
+            out.push_str("\":");
+            out.push_str(&value.to_string());
         }
         out.push('}');
         out

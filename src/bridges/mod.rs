@@ -11,6 +11,7 @@
 
 mod body;
 mod client;
+mod devices;
 mod interest;
 mod queries;
 mod sender;

@@ -1,7 +1,7 @@
 //! Tells a service what happens, one transaction after the other.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,10 +19,11 @@ use super::{
 use crate::{
     appservice::Service,
     store::{
-        RoomNid, StoreError, StreamPosition, UserNid,
+        DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid,
         appservices::{self, PendingTransaction, ServiceStream},
         job_leases,
         live::{Change, Entry},
+        to_device,
     },
 };
 
@@ -44,14 +45,16 @@ const UNSAVED: i64 = 1_000;
 const ID_LENGTH: usize = 20;
 
 /// A service and how far it is, in one process.
-struct Sender {
-    bridges: Bridges,
-    service: Arc<Service>,
-    interest: Interest,
+pub(super) struct Sender {
+    pub(super) bridges: Bridges,
+    pub(super) service: Arc<Service>,
+    pub(super) interest: Interest,
     /// What the database says; `None`: it must be asked.
     saved: Option<ServiceStream>,
     /// How far it is: what lies between did not concern it.
-    position: StreamPosition,
+    pub(super) position: StreamPosition,
+    /// The devices of its users for which messages may wait.
+    pub(super) waiting: BTreeSet<DeviceNid>,
     /// The time of the newest typing that it was told of.
     typing: i64,
     /// Until when the lease need not be taken again.
@@ -103,6 +106,7 @@ impl Sender {
             interest: Interest::default(),
             saved: None,
             position: StreamPosition::default(),
+            waiting: BTreeSet::new(),
             typing: 0,
             leased_until: None,
         }
@@ -224,7 +228,8 @@ impl Sender {
         if self.service.receives_ephemeral() {
             self.add_typing(&mut body).await?;
         }
-        let has_more = seen < entries.len() || entries.len() == PAGE;
+        let has_mail = self.add_devices(&mut body).await?;
+        let has_more = has_mail || seen < entries.len() || entries.len() == PAGE;
         if body.is_empty() {
             let mut saved = saved;
             if self.position.0 - saved.0 >= UNSAVED {
@@ -244,12 +249,15 @@ impl Sender {
         let pending = PendingTransaction {
             id: self.bridges.0.parts.random.alphanumeric(ID_LENGTH),
             position: self.position,
-            body: body.finish(),
+            body: body.text(),
             failures: 0,
             retry_at_ms: None,
         };
-        let mut conn = store.conn().await?;
-        if appservices::set_pending(&mut conn, self.service.id(), saved, &pending).await? {
+        let mut tx = store.begin().await?;
+        if appservices::set_pending(&mut tx, self.service.id(), saved, &pending).await? {
+            // From here on the transaction holds them.
+            to_device::delete_told(&mut tx, body.devices.messages()).await?;
+            Store::commit(tx).await?;
             self.saved = Some(ServiceStream {
                 position: saved,
                 pending: Some(pending),
@@ -301,6 +309,9 @@ impl Sender {
                     };
                     body.push_receipt(&room_id, event_id, &user_id, &receipt);
                 }
+            }
+            _ if self.service.receives_ephemeral() => {
+                self.look_at_devices(&mut body.devices, entry).await?;
             }
             _ => (),
         }

@@ -217,7 +217,7 @@ impl Config {
 
     /// What contradicts itself or cannot be used, but in the sections that are not whole.
     fn validate(&self, incomplete: &BTreeSet<String>) -> Vec<Problem> {
-        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 20] = [
+        let checks: [(&str, &dyn Fn() -> Vec<Problem>); 21] = [
             ("server", &|| self.server.validate()),
             ("database", &|| self.database.validate()),
             ("listeners", &|| listeners::validate(&self.listeners)),
@@ -225,6 +225,7 @@ impl Config {
             ("accounts", &|| self.accounts.validate()),
             ("mail", &|| self.mail.validate()),
             ("sessions", &|| self.sessions.validate()),
+            ("qr_sign_in", &|| self.qr_sign_in.validate()),
             ("rooms", &|| self.rooms.validate()),
             ("directory", &|| self.directory.validate()),
             ("application_services", &|| {

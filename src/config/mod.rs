@@ -25,6 +25,7 @@ pub mod policy;
 mod presence;
 mod previews;
 mod push;
+mod qr_sign_in;
 mod registration;
 pub mod room_policy;
 mod rooms;
@@ -62,6 +63,7 @@ pub use self::{
     presence::Presence,
     previews::Previews,
     push::Push,
+    qr_sign_in::QrSignIn,
     registration::{Registration, Terms},
     rooms::Rooms,
     scanner::{Clamd, Scanner},
@@ -92,6 +94,8 @@ pub struct Config {
     pub mail: Mail,
     /// `[sessions]`.
     pub sessions: Sessions,
+    /// `[qr_sign_in]`.
+    pub qr_sign_in: QrSignIn,
     /// `[rooms]`.
     pub rooms: Rooms,
     /// `[directory]`.
@@ -134,6 +138,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             mail: Mail::default(),
             sessions: Sessions::default(),
+            qr_sign_in: QrSignIn::default(),
             rooms: Rooms::default(),
             directory: Directory::default(),
             presence: Presence::default(),

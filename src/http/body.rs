@@ -29,23 +29,7 @@ pub(super) async fn read_json(body: Body, limit: usize, time: Duration) -> Resul
     if body.is_end_stream() {
         return Ok(EMPTY);
     }
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        drain(body, time).await;
-        return Err(too_large(limit));
-    }
-    let mut stream = body.into_data_stream();
-    let read = tokio::time::timeout(time, collect(&mut stream, limit));
-    let read = read.await.map_err(|_| {
-        let status = StatusCode::REQUEST_TIMEOUT;
-        ApiError::new(status, ErrorCode::Unknown, "The body did not come in time")
-    })?;
-    let bytes = match read {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            drain(Body::new(stream), time).await;
-            return Err(error);
-        }
-    };
+    let bytes = read(body, limit, time).await?;
     if bytes.is_empty() {
         return Ok(EMPTY);
     }
@@ -60,6 +44,27 @@ pub(super) async fn read_json(body: Body, limit: usize, time: Duration) -> Resul
         return Err(ApiError::bad_json("The JSON nests too deep"));
     }
     Ok(bytes)
+}
+
+/// Reads a whole body of anything: 413 over `limit` bytes, 408 after `time`.
+pub(super) async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        drain(body, time).await;
+        return Err(too_large(limit));
+    }
+    let mut stream = body.into_data_stream();
+    let read = tokio::time::timeout(time, collect(&mut stream, limit));
+    let read = read.await.map_err(|_| {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        ApiError::new(status, ErrorCode::Unknown, "The body did not come in time")
+    })?;
+    match read {
+        Ok(bytes) => Ok(bytes),
+        Err(error) => {
+            drain(Body::new(stream), time).await;
+            Err(error)
+        }
+    }
 }
 
 async fn collect(body: &mut BodyDataStream, limit: usize) -> Result<Bytes, ApiError> {

@@ -21,7 +21,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE,
     },
 };
 use ipnet::IpNet;
@@ -33,7 +33,9 @@ use tower_http::{
 };
 use tracing::{Instrument as _, field::Empty};
 
-use super::{AppState, audit::Watch, error::ApiError, peer::ClientAddress};
+use super::{
+    AppState, audit::Watch, client::rendezvous::RENDEZVOUS, error::ApiError, peer::ClientAddress,
+};
 use crate::random::Random;
 
 /// The id of a request, in its logs and its answer.
@@ -102,6 +104,7 @@ async fn around(State(stack): State<Stack>, mut request: Request, next: Next) ->
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let is_api = is_api(request.uri().path());
+    let is_rendezvous = request.uri().path().starts_with(RENDEZVOUS);
 
     let mut response = if is_api && is_options {
         preflight()
@@ -127,7 +130,7 @@ async fn around(State(stack): State<Stack>, mut request: Request, next: Next) ->
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     if is_api {
-        allow_browsers(headers);
+        allow_browsers(headers, is_rendezvous);
         // Answers are for those who asked, at the moment when they did, unless they say otherwise.
         headers
             .entry(CACHE_CONTROL)
@@ -216,14 +219,24 @@ fn preflight() -> Response {
     response
 }
 
-fn allow_browsers(headers: &mut HeaderMap) {
+fn allow_browsers(headers: &mut HeaderMap, is_rendezvous: bool) {
     const ORIGIN: HeaderValue = HeaderValue::from_static("*");
     const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS");
     const HEADERS: HeaderValue =
         HeaderValue::from_static("X-Requested-With, Content-Type, Authorization");
+    // MSC4108: two devices see by them who wrote last.
+    const CONDITIONS: HeaderValue = HeaderValue::from_static(
+        "X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match",
+    );
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    if is_rendezvous {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, CONDITIONS);
+        let exposed = HeaderValue::from_static("ETag");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    } else {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    }
 }
 
 /// The id that a proxy gave the request, if it is harmless, or a new one.

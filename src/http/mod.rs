@@ -77,6 +77,7 @@ use crate::{
     previews::Previews,
     push::Push,
     random::Random,
+    rendezvous::Rendezvous,
     rooms::Rooms,
     scanner::Scanner,
     sync::Sync,
@@ -124,6 +125,8 @@ pub struct Services {
     pub calls: Calls,
     /// Telling devices what notifies their users.
     pub push: Push,
+    /// Where devices meet that sign in by a QR code.
+    pub rendezvous: Rendezvous,
     /// How often somebody may do something.
     pub limits: RateLimits,
     /// Bounds of requests and answers.

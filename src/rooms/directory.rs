@@ -2,7 +2,7 @@
 //!
 //! Client-server API v1.19, "Room aliases" and "Published room directory".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ruma::{
     CanonicalJsonObject, OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId,
@@ -329,6 +329,22 @@ impl Rooms {
         let room = room.ok_or(Error::UnknownRoom)?;
         let mut conn = self.0.store.conn().await?;
         Ok(directory::is_published(&mut conn, room).await?)
+    }
+
+    /// Those of some rooms that are published in the directory.
+    pub async fn published_among(
+        &self,
+        room_ids: &[OwnedRoomId],
+    ) -> Result<HashSet<OwnedRoomId>, Error> {
+        let ids: Vec<&RoomId> = room_ids.iter().map(|room_id| &**room_id).collect();
+        let numbers = self.0.store.room_numbers(&ids).await?;
+        let nids: Vec<_> = numbers.values().copied().collect();
+        let published = {
+            let mut conn = self.0.store.conn().await?;
+            directory::published_among(&mut conn, &nids).await?
+        };
+        let ids = self.0.store.room_ids(&published).await?;
+        Ok(ids.into_values().collect())
     }
 
     /// Publishes a room in the directory, or takes it out. Allowed to members who may change the

@@ -67,6 +67,9 @@ pub enum Error {
     /// An alias in the canonical alias event does not point to this room.
     #[error("{0}")]
     BadAlias(String),
+    /// Somebody who is to be invited refuses all invitations.
+    #[error("the user does not want to be invited")]
+    InviteBlocked,
     /// There is no such user.
     #[error("unknown user")]
     UnknownUser,

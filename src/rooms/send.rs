@@ -243,6 +243,9 @@ impl Rooms {
             .ok_or_else(|| Error::BadContent("`membership` is missing".to_owned()))?;
         if membership == "invite" {
             self.require_reachable(&user_id)?;
+            // Members first: strangers do not learn anything of users.
+            self.joined_room(room_id, &actor.user_id).await?;
+            self.require_welcome(actor, &[&user_id]).await?;
         }
         let joins = membership == "join" && user_id == actor.user_id;
         // Whoever vouches for a user who joins is chosen here: our signature stands under it.

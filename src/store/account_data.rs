@@ -1,5 +1,6 @@
 //! Account data: global, and of rooms.
 
+use ruma::OwnedUserId;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
@@ -68,6 +69,30 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     content.map(|content| parse(user, content)).transpose()
+}
+
+/// The contents of one type that some users have. Users who have none are left out.
+pub async fn list_of_users(
+    conn: &mut PgConnection,
+    user_ids: &[OwnedUserId],
+    event_type: &str,
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<&str> = user_ids.iter().map(|user_id| user_id.as_str()).collect();
+    let contents = sqlx::query_scalar!(
+        r#"
+        SELECT account_data.content
+        FROM users
+        JOIN account_data USING (user_nid)
+        WHERE users.user_id = ANY($1)
+            AND account_data.room_nid = 0
+            AND account_data.event_type = $2
+        "#,
+        ids as Vec<&str>,
+        event_type,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(contents)
 }
 
 fn parse(user: UserNid, content: String) -> Result<Box<RawValue>, StoreError> {

@@ -248,6 +248,60 @@ pub async fn count(
     Ok((counts, unused))
 }
 
+/// How many keys of an algorithm a device has; one row without an algorithm where it has none at all.
+#[derive(Clone, Debug)]
+pub struct CountOfDevice {
+    /// The user.
+    pub user_id: String,
+    /// The device.
+    pub device_id: String,
+    /// The algorithm.
+    pub algorithm: Option<String>,
+    /// How many one-time keys.
+    pub count: Option<i64>,
+    /// Whether it is a fallback key instead, which was not given out.
+    pub is_fallback: Option<bool>,
+}
+
+/// The same as [`count`] for some devices.
+pub async fn count_all(
+    conn: &mut PgConnection,
+    devices: &[DeviceNid],
+) -> Result<Vec<CountOfDevice>, StoreError> {
+    let counts = sqlx::query_as!(
+        CountOfDevice,
+        r#"
+        SELECT users.user_id,
+            devices.device_id,
+            keys.algorithm AS "algorithm?", -- none where there are no keys
+            keys.count AS "count?",
+            keys.is_fallback AS "is_fallback?"
+        FROM devices
+        JOIN users USING (user_nid)
+        LEFT JOIN (
+            SELECT device_nid,
+                algorithm,
+                COUNT(*) AS count,
+                FALSE AS is_fallback
+            FROM one_time_keys
+            WHERE device_nid = ANY($1)
+            GROUP BY device_nid, algorithm
+            UNION ALL
+            SELECT device_nid, algorithm, 1, TRUE
+            FROM fallback_keys
+            WHERE device_nid = ANY($1)
+                AND NOT used
+        ) keys ON keys.device_nid = devices.device_nid
+        WHERE devices.device_nid = ANY($1)
+        ORDER BY users.user_id, devices.device_id, keys.algorithm
+        "#,
+        devices as &[DeviceNid],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(counts)
+}
+
 /// A key that somebody wants to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {

@@ -193,6 +193,25 @@ pub async fn is_published(conn: &mut PgConnection, room: RoomNid) -> Result<bool
     Ok(published.unwrap_or_default())
 }
 
+/// Those of some rooms that are in the directory.
+pub async fn published_among(
+    conn: &mut PgConnection,
+    rooms: &[RoomNid],
+) -> Result<Vec<RoomNid>, StoreError> {
+    let published = sqlx::query_scalar!(
+        r#"
+        SELECT room_nid AS "room: RoomNid"
+        FROM room_summaries
+        WHERE room_nid = ANY($1)
+            AND published
+        "#,
+        rooms as &[RoomNid],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(published)
+}
+
 /// A page of the directory, largest rooms first.
 ///
 /// `pattern` is a `LIKE` pattern in lower case for name, topic and alias; `room_types`, where it is

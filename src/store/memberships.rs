@@ -257,7 +257,12 @@ async fn load_labels(
             content
         FROM account_data
         WHERE user_nid = ANY($1)
-            AND event_type IN ('m.direct', 'm.tag', 'm.ignored_user_list')
+            AND event_type IN (
+                'm.direct',
+                'm.tag',
+                'm.ignored_user_list',
+                'm.invite_permission_config'
+            )
         "#,
         users,
     )

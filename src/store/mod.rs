@@ -55,6 +55,7 @@ pub mod pushers;
 pub mod receipts;
 pub mod registration_tokens;
 pub mod relations;
+pub mod rendezvous;
 pub mod reports;
 pub mod retention;
 pub mod rooms;

@@ -79,6 +79,78 @@ pub async fn list(
         .collect())
 }
 
+/// A message with whom it is for.
+#[derive(Clone, Debug)]
+pub struct WaitingMessage {
+    /// The user.
+    pub user_id: String,
+    /// The device.
+    pub device_id: String,
+    /// Its number.
+    pub device: DeviceNid,
+    /// Its place.
+    pub position: StreamPosition,
+    /// The event.
+    pub json: String,
+}
+
+/// The oldest messages for some devices up to a position, in order.
+pub async fn list_waiting(
+    conn: &mut PgConnection,
+    devices: &[DeviceNid],
+    until: StreamPosition,
+    limit: i64,
+) -> Result<Vec<WaitingMessage>, StoreError> {
+    let messages = sqlx::query_as!(
+        WaitingMessage,
+        r#"
+        SELECT users.user_id,
+            devices.device_id,
+            to_device.device_nid AS "device: DeviceNid",
+            to_device.position AS "position: StreamPosition",
+            to_device.json
+        FROM to_device
+        JOIN devices USING (device_nid)
+        JOIN users USING (user_nid)
+        WHERE to_device.device_nid = ANY($1)
+            AND to_device.position <= $2
+        ORDER BY to_device.position, to_device.device_nid
+        LIMIT $3
+        "#,
+        devices as &[DeviceNid],
+        until as StreamPosition,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(messages)
+}
+
+/// Deletes messages that an application service is told: these and no others.
+pub async fn delete_told(
+    conn: &mut PgConnection,
+    messages: &[WaitingMessage],
+) -> Result<(), StoreError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let devices: Vec<_> = messages.iter().map(|message| message.device).collect();
+    let positions: Vec<_> = messages.iter().map(|message| message.position).collect();
+    sqlx::query!(
+        r#"
+        DELETE FROM to_device
+        USING UNNEST($1::BIGINT[], $2::BIGINT[]) AS told (device_nid, position)
+        WHERE to_device.device_nid = told.device_nid
+            AND to_device.position = told.position
+        "#,
+        &devices as &[DeviceNid],
+        &positions as &[StreamPosition],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Deletes the messages of a device up to a position: the device has them.
 pub async fn delete_confirmed(
     conn: &mut PgConnection,

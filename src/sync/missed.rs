@@ -88,7 +88,9 @@ impl Sync {
                         .joined
                         .push(JoinedNews::new(room, head, of_user, None, None));
                 }
-                (Membership::Invite, Some(head)) => missed.invited.push(head),
+                (Membership::Invite, Some(head)) if !seen.rooms.hides_invite(room) => {
+                    missed.invited.push(head);
+                }
                 (Membership::Knock, Some(head)) => missed.knocked.push(head),
                 _ => {}
             }
@@ -395,6 +397,7 @@ impl Missed {
     ) {
         let was_joined = own.before == Membership::Join;
         match of_user.membership {
+            Membership::Invite if self.rooms.hides_invite(room) => {}
             Membership::Invite => self.invited.push(Arc::clone(head)),
             Membership::Knock => self.knocked.push(Arc::clone(head)),
             Membership::Leave | Membership::Ban => {

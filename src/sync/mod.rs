@@ -12,6 +12,7 @@ mod devices;
 mod entries;
 mod filter;
 mod missed;
+mod older;
 mod presence;
 mod receipts;
 mod section;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     filter::{Events, Filter},
+    older::Listening,
     presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
     token::{InvalidToken, SyncToken},
 };

@@ -193,6 +193,7 @@ async fn site(options: Options) -> Site {
         notices: service.notices(),
         calls: Calls::new(CallSettings::default(), service.clock.clone()),
         push: service.push(),
+        rendezvous: service.rendezvous(),
         limits: RateLimits::new(&rates, Arc::new(ManualClock::new(1_000_000))),
         settings: options.settings,
         random: Random::seeded(1),

@@ -17,6 +17,7 @@
 mod app;
 mod appservice;
 mod audit;
+mod authorization;
 mod client;
 mod cluster;
 mod explain;

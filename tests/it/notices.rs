@@ -134,3 +134,18 @@ async fn notices_are_sent_by_administrators_to_people_who_are_there() {
     let refused: Value = root.post(SEND, &body).await.expect_error(400, "M_UNKNOWN");
     assert!(refused["error"].as_str().unwrap().contains("not enabled"));
 }
+
+#[tokio::test]
+async fn who_refuses_invitations_hears_the_operator_all_the_same() {
+    let server = server().await;
+    let root = tchap::person_with(&server, "root@gouv.fr", None, true).await;
+    let jean = tchap::person(&server, "jean.dupont@interieur.gouv.fr").await;
+    let user = encode(&jean.user_id);
+    let path = format!("user/{user}/account_data/m.invite_permission_config");
+    let block = json!({ "default_action": "block" });
+    jean.put(&path, &block).await.expect_ok();
+    notice(&root, &jean, "Maintenance").await.expect_ok();
+    let rooms = invites(&jean).await;
+    assert_eq!(rooms.len(), 1);
+    jean.join(&rooms[0]).await.expect_ok();
+}

@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["audit", "cluster", "mail", "pages"],
     &["media"],
-    &["calls", "previews", "rooms", "scanner"],
+    &["calls", "previews", "rendezvous", "rooms", "scanner"],
     &["accounts", "keys"],
     &["identity", "notices", "push", "sync"],
     &["bridges"],

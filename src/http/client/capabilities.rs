@@ -60,24 +60,42 @@ impl Default for CapabilitySettings {
     }
 }
 
-/// The answer, written once for each configuration: every user gets the same.
+/// The answer, written once for each configuration: every user gets the same, but that administrators
+/// may do more.
 #[derive(Clone, Debug)]
-pub struct Capabilities(Arc<ArcSwap<Document>>);
+pub struct Capabilities(Arc<ArcSwap<Documents>>);
+
+#[derive(Debug)]
+struct Documents {
+    of_users: Document,
+    of_administrators: Document,
+}
 
 impl Capabilities {
     /// Takes new settings.
     pub fn reload(&self, settings: &CapabilitySettings) {
-        self.0.store(Arc::new(document(settings)));
+        self.0.store(Arc::new(documents(settings)));
     }
 }
 
 impl From<&CapabilitySettings> for Capabilities {
     fn from(settings: &CapabilitySettings) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(document(settings))))
+        Self(Arc::new(ArcSwap::from_pointee(documents(settings))))
     }
 }
 
-fn document(settings: &CapabilitySettings) -> Document {
+fn documents(settings: &CapabilitySettings) -> Documents {
+    let mut capabilities = capabilities(settings);
+    let text = |capabilities: &Value| json!({ "capabilities": capabilities }).to_string();
+    let of_users = Document::new(text(&capabilities));
+    capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
+    Documents {
+        of_users,
+        of_administrators: Document::new(text(&capabilities)),
+    }
+}
+
+fn capabilities(settings: &CapabilitySettings) -> Value {
     let enabled = |enabled: bool| json!({ "enabled": enabled });
     let versions = settings.room_versions.iter();
     let available: Map<String, Value> = versions
@@ -100,7 +118,7 @@ fn document(settings: &CapabilitySettings) -> Document {
         capabilities["org.matrix.msc4140.delayed_events"] =
             json!({ "max_delay_ms": max_delay, "max_scheduled": max_scheduled });
     }
-    Document::new(json!({ "capabilities": capabilities }).to_string())
+    capabilities
 }
 
 /// Which profile fields may be set. It includes the display name and the avatar, and goes before
@@ -127,6 +145,11 @@ pub(super) async fn get_capabilities(
     State(capabilities): State<Capabilities>,
     request: Ruma<get_capabilities::v3::Request>,
 ) -> Result<Response, ApiError> {
-    let document = capabilities.0.load();
+    let documents = capabilities.0.load();
+    let document = if request.sender.is_admin() {
+        &documents.of_administrators
+    } else {
+        &documents.of_users
+    };
     Ok(document.answer(&request.client.conditions(), Freshness::Always))
 }

@@ -183,7 +183,8 @@ async fn upload_cross_signing(
         user_signing: body.user_signing_key.map(|key| key.json().get().to_owned()),
     };
     let prepared = state.keys.prepare_cross_signing(&actor, &upload).await?;
-    if prepared.needs_proof() {
+    // v1.17: nobody is behind an application service who could prove anything.
+    if prepared.needs_proof() && request.sender.service().is_none() {
         state
             .accounts
             .confirm(

@@ -20,6 +20,7 @@ mod media_headers;
 mod media_request;
 mod membership;
 mod message;
+mod older_sync;
 mod presence;
 mod profile;
 mod push_rule;
@@ -28,6 +29,7 @@ mod raw;
 mod receipt;
 mod register;
 mod relations;
+pub(super) mod rendezvous;
 mod reporting;
 mod room;
 mod scanner;
@@ -56,6 +58,7 @@ use super::{AppState, endpoint::RouterExt as _};
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     Router::new()
         .merge(sync::routes())
+        .merge(older_sync::routes())
         .merge(sliding_sync::routes())
         .merge(versions::routes(state))
         .merge(voip::routes())
@@ -70,6 +73,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(device::routes())
         .merge(profile::routes(state))
         .merge(room::routes())
+        .merge(rendezvous::routes(state))
         .merge(reporting::routes())
         .merge(membership::routes())
         .merge(directory::routes())

@@ -14,11 +14,11 @@ use crate::http::{
 /// The versions whose mandatory endpoints are there.
 ///
 /// Clients choose paths and features by this list: every path of an endpoint is served, so the older
-/// ones cost nothing. To be added: v1.18 and v1.19 with `m.invite_permission_config`.
+/// ones cost nothing.
 const VERSIONS: &[&str] = &[
     "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2",
     "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13",
-    "v1.14", "v1.15", "v1.16", "v1.17",
+    "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
 ];
 
 /// The unstable features that are there.
@@ -30,9 +30,11 @@ const UNSTABLE_FEATURES: &[&str] = &[
 
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     let delays = state.rooms.delayed_limits().max_scheduled > 0;
+    let qr_sign_in = state.rendezvous.is_on();
     let features = UNSTABLE_FEATURES
         .iter()
         .chain(delays.then_some(&"org.matrix.msc4140"))
+        .chain(qr_sign_in.then_some(&"org.matrix.msc4108"))
         .map(|feature| ((*feature).to_owned(), true.into()));
     let features: serde_json::Map<_, _> = features.collect();
     let document = json!({ "versions": VERSIONS, "unstable_features": features });

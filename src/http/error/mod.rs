@@ -13,6 +13,7 @@ mod media;
 mod notices;
 mod previews;
 mod push;
+mod rendezvous;
 mod rooms;
 mod scanner;
 mod store;

@@ -28,6 +28,9 @@ impl From<Error> for ApiError {
             Error::NotJoined | Error::Forbidden(_) | Error::SearchDisabled => {
                 Self::forbidden(message)
             }
+            Error::InviteBlocked => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::InviteBlocked, message)
+            }
             Error::Denied(violation) => violation.into(),
             Error::Event(error) => event(&error),
             Error::TooLarge(_) => Self::too_large(message),

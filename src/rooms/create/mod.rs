@@ -89,6 +89,8 @@ impl Rooms {
         for user_id in &blueprint.invite {
             self.require_reachable(user_id)?;
         }
+        let invited: Vec<_> = blueprint.invite.iter().map(|user_id| &**user_id).collect();
+        self.require_welcome(actor, &invited).await?;
         let room_id = self.create_from(actor, &blueprint, alias).await?;
         // A room that a client makes to replace another.
         if blueprint.create.contains_key("predecessor") {

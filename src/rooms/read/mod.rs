@@ -61,6 +61,36 @@ impl Rooms {
         texts.into_iter().next().ok_or(Error::UnknownEvent)
     }
 
+    /// One event of any room that the reader is in or was in (`GET /events/{eventId}`), as JSON.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`] as [`Self::event`].
+    pub async fn event_of_any_room(
+        &self,
+        reader: &Actor,
+        event_id: &EventId,
+    ) -> Result<String, Error> {
+        if event_id.as_str().contains('\0') {
+            return Err(Error::UnknownEvent);
+        }
+        let store = &self.0.store;
+        store.load_user(reader.user).await?;
+        let rooms = store.live().rooms_of(reader.user);
+        let rooms = rooms.map(|(_, rooms)| rooms).unwrap_or_default();
+        let wanted: Vec<_> = rooms
+            .iter()
+            .map(|(room, _)| (room, event_id.to_owned()))
+            .collect();
+        let places = {
+            let mut conn = store.conn().await?;
+            events::places(&mut conn, &wanted).await?
+        };
+        let rooms: Vec<RoomNid> = places.iter().map(|(room, _)| *room).collect();
+        let ids = store.room_ids(&rooms).await?;
+        let room_id = ids.into_values().next().ok_or(Error::UnknownEvent)?;
+        self.event(reader, &room_id, event_id).await
+    }
+
     /// The ids of the rooms in which a user is joined (`GET /joined_rooms`).
     pub async fn joined_room_ids(&self, reader: &Actor) -> Result<Vec<OwnedRoomId>, Error> {
         let rooms = self.joined_rooms(reader.user).await?;

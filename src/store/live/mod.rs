@@ -39,7 +39,9 @@ pub use self::{
     event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
-    user::{EVERYBODY, Highlight, Ignored, Labels, OwnRules, RoomOfUser, UserRooms},
+    user::{
+        EVERYBODY, Highlight, Ignored, Labels, OwnRules, RoomOfUser, UserRooms, refuses_invites,
+    },
 };
 use self::{activity::LiveActivity, user::OnlineUser, window::Window};
 use super::{Membership, RoomNid, StreamPosition, UserNid};

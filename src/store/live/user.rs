@@ -141,6 +141,17 @@ fn ignored_users(content: &str) -> Ignored {
         .collect()
 }
 
+/// Whether a content of `m.invite_permission_config` refuses all invitations (client-server API v1.19,
+/// "Invite permission").
+pub fn refuses_invites(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Content {
+        default_action: String,
+    }
+    let content = serde_json::from_str::<Content>(content);
+    content.is_ok_and(|content| content.default_action == "block")
+}
+
 /// How a user has sorted their rooms and whom they ignore, by account data.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
@@ -150,12 +161,18 @@ pub struct Labels {
     pub tags: std::collections::HashMap<RoomNid, Vec<String>>,
     /// Whom the user ignores, by `m.ignored_user_list`.
     pub ignored: Arc<Ignored>,
+    /// Whether the user refuses all invitations, by `m.invite_permission_config`.
+    pub refuses_invites: bool,
 }
 
 /// The account data with the direct chats.
 const DIRECT: &str = "m.direct";
 /// The account data with the tags of a room.
 const TAG: &str = "m.tag";
+/// The account data by which a user refuses invitations.
+const INVITES: &str = "m.invite_permission_config";
+/// The tag of the room in which the operator tells people something.
+const NOTICES: &str = "m.server_notice";
 /// The most direct chats and the most tags of a room that lists of rooms know of.
 const MAX_LABELS: usize = 10_000;
 
@@ -174,6 +191,7 @@ impl Labels {
                 self.direct = ids.filter_map(|id| id.try_into().ok()).collect();
             }
             (None, IGNORED_USERS) => self.ignored = Arc::new(ignored_users(content.get())),
+            (None, INVITES) => self.refuses_invites = refuses_invites(content.get()),
             (Some(room), TAG) => {
                 let content = serde_json::from_str::<Value>(content.get()).unwrap_or_default();
                 let tags = content.get("tags").and_then(Value::as_object);
@@ -193,7 +211,7 @@ impl Labels {
 
     /// Whether account data of a type says anything of this.
     fn concerns(event_type: &str) -> bool {
-        matches!(event_type, DIRECT | TAG | IGNORED_USERS)
+        matches!(event_type, DIRECT | TAG | IGNORED_USERS | INVITES)
     }
 }
 
@@ -230,6 +248,13 @@ impl UserRooms {
     /// What the user has said about being notified.
     pub fn own_rules(&self) -> &OwnRules {
         &self.own
+    }
+
+    /// Whether the user is not told that they are invited to a room. What the operator has to say,
+    /// people are told.
+    pub fn hides_invite(&self, room: RoomNid) -> bool {
+        let tags = || self.labels.tags.get(&room).into_iter().flatten();
+        self.labels.refuses_invites && !tags().any(|tag| tag == NOTICES)
     }
 
     /// One room of the view.

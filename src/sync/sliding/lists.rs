@@ -113,24 +113,29 @@ impl Sync {
         Ok(choice)
     }
 
-    /// The rooms to which somebody has invited the reader whom the reader ignores.
+    /// The rooms to which somebody has invited the reader whom the reader ignores, and those of a
+    /// reader who refuses all invitations.
     async fn unwanted_invites(
         &self,
         request: &Request,
         survey: &Survey,
     ) -> Result<HashSet<RoomNid>, Error> {
+        let invited: Vec<RoomNid> = survey.rooms.with(Membership::Invite).collect();
+        let refused = invited.iter().copied();
+        let refused = refused.filter(|room| survey.rooms.hides_invite(*room));
+        let mut unwanted: HashSet<RoomNid> = refused.collect();
         let ignored = survey.rooms.ignored();
         if ignored.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(unwanted);
         }
-        let invited: Vec<RoomNid> = survey.rooms.with(Membership::Invite).collect();
         let rooms = self.0.store.load_rooms(&invited).await?;
-        let is_unwanted = |head: &RoomHead| {
+        let is_ignored = |head: &RoomHead| {
             let own = head.room().member(&request.actor.user_id);
             own.is_some_and(|own| ignored.contains(own.pdu.sender()))
         };
-        let unwanted = rooms.iter().filter(|room| is_unwanted(&room.head()));
-        Ok(unwanted.map(|room| room.nid()).collect())
+        let ignored = rooms.iter().filter(|room| is_ignored(&room.head()));
+        unwanted.extend(ignored.map(|room| room.nid()));
+        Ok(unwanted)
     }
 
     /// What the filters of a request need; most need nothing.

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{AS_TOKEN, Site, of, registration};
-use crate::harness::client::{Client, encode};
+use crate::harness::{
+    client::{Client, encode},
+    keys::Identity,
+};
 
 async fn register(service: &Client, name: &str) -> crate::harness::client::Answer {
     let body = json!({ "type": "m.login.application_service", "username": name,
@@ -284,4 +287,30 @@ async fn registrations_are_read_again() {
     site.reload("other.yaml", "id: [").await;
     other.get("account/whoami").await.expect_ok();
     service.get("account/whoami").await.expect_ok();
+}
+
+#[tokio::test]
+async fn a_service_replaces_the_cross_signing_keys_of_its_users_without_a_password() {
+    let site = Site::new(&registration(None, "")).await;
+    let service = site.service();
+    register(&service, "_bridge_anna").await.expect_ok();
+    let mut anna = site.service();
+    "@_bridge_anna:example.org".clone_into(&mut anna.user_id);
+    let path = of("keys/device_signing/upload", "_bridge_anna");
+    for _ in 0..2 {
+        let body = Identity::of(&anna).body();
+        service.post(&path, &body).await.expect_ok();
+        let wanted = json!({ "device_keys": { anna.user_id.as_str(): [] } });
+        let path = of("keys/query", "_bridge_anna");
+        let found = service.post(&path, &wanted).await.expect_ok();
+        let keys = &found["master_keys"][&anna.user_id]["keys"];
+        assert_eq!(*keys, body["master_key"]["keys"]);
+    }
+    // Nobody else does so.
+    let ben = site.server.register("ben").await;
+    for (number, status) in [200, 401].into_iter().enumerate() {
+        let body = Identity::of(&ben).body();
+        let answer = ben.post("keys/device_signing/upload", &body).await;
+        assert_eq!(answer.status, status, "{number}: {}", answer.text);
+    }
 }

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::{HS_TOKEN, Site, of, registration};
 use crate::harness::{
     client::{Client, encode},
+    keys::Device,
     process::until,
 };
 
@@ -331,6 +332,102 @@ async fn a_service_that_wants_it_is_told_who_types_and_who_has_read() {
             .iter()
             .all(|edu| !edu.to_string().contains("m.read.private"))
     );
+}
+
+#[tokio::test]
+async fn a_service_is_told_what_its_users_need_to_read_encrypted_messages() {
+    let bridge = Bridge::default();
+    let (site, room_id) = begin(&bridge, "receive_ephemeral: true").await;
+    let service = site.service();
+    let name = "@_bridge_anna:example.org";
+    let own = |path: &str| of(&format!("{path}?device_id=ONE"), "_bridge_anna");
+    let made = service
+        .put(&of("devices/ONE", "_bridge_anna"), &json!({}))
+        .await;
+    assert_eq!(made.status, 201);
+    let mut anna = site.server.client();
+    name.clone_into(&mut anna.user_id);
+    "ONE".clone_into(&mut anna.device_id);
+    let device = Device::of(&anna);
+    let body = json!({
+        "device_keys": device.keys(),
+        "one_time_keys": { "signed_curve25519:A": device.one_time_key(7) },
+    });
+    service.post(&own("keys/upload"), &body).await.expect_ok();
+    let count = |bridge: &Bridge, count: i64| {
+        bridge.transactions().iter().any(|got| {
+            let counts = &got.body["org.matrix.msc3202.device_one_time_keys_count"];
+            counts == &got.body["device_one_time_keys_count"]
+                && counts[name]["ONE"]["signed_curve25519"] == count
+        })
+    };
+    bridge.until("counted", |bridge| count(bridge, 1)).await;
+    // Somebody who shares a room writes to the device, more than fits into one transaction.
+    let ben = joined(&site, "ben", &room_id).await;
+    let claim = json!({ "one_time_keys": { name: { "ONE": "signed_curve25519" } } });
+    ben.post("keys/claim", &claim).await.expect_ok();
+    bridge.until("claimed", |bridge| count(bridge, 0)).await;
+    for number in 0..130 {
+        let body = json!({ "messages": { name: { "*": { "number": number } } } });
+        let path = format!("sendToDevice/org.example.note/{}", ben.transaction_id());
+        ben.put(&path, &body).await.expect_ok();
+    }
+    let numbers = |bridge: &Bridge| -> Vec<i64> {
+        let told = bridge.told("to_device");
+        let numbers = told.iter().map(|event| event["content"]["number"].as_i64());
+        numbers.flatten().collect()
+    };
+    bridge
+        .until("written", |bridge| numbers(bridge).len() >= 130)
+        .await;
+    assert_eq!(numbers(&bridge), (0..130).collect::<Vec<_>>());
+    let told = bridge.told("to_device");
+    assert_eq!(told, bridge.told("de.sorunome.msc2409.to_device"));
+    assert_eq!(told[0]["to_user_id"], name);
+    assert_eq!(told[0]["to_device_id"], "ONE");
+    assert_eq!(told[0]["sender"], ben.user_id.as_str());
+    assert_eq!(told[0]["type"], "org.example.note");
+    // Nobody gets them twice.
+    let sync = service.get(&own("sync")).await.expect_ok();
+    assert!(sync.get("to_device").is_none(), "{sync}");
+    // Whose devices have changed, where the service is; and nothing of others.
+    let carl = site.server.register("carl").await;
+    for client in [&carl, &ben] {
+        let body = json!({ "device_keys": Device::of(client).keys() });
+        client.post("keys/upload", &body).await.expect_ok();
+    }
+    let changed = |bridge: &Bridge, user_id: &str| {
+        bridge.transactions().iter().any(|got| {
+            let changed = got.body["device_lists"]["changed"].as_array();
+            changed.is_some_and(|changed| changed.iter().any(|one| one == user_id))
+        })
+    };
+    bridge
+        .until("changed", |bridge| changed(bridge, &ben.user_id))
+        .await;
+    assert!(!changed(&bridge, &carl.user_id));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_want_it_leaves_messages_to_devices_where_they_are() {
+    let bridge = Bridge::default();
+    let (site, room_id) = begin(&bridge, "").await;
+    let service = site.service();
+    let device = of("devices/ONE", "_bridge_anna");
+    assert_eq!(service.put(&device, &json!({})).await.status, 201);
+    let ben = joined(&site, "ben", &room_id).await;
+    let body = json!({ "messages": { "@_bridge_anna:example.org": { "ONE": { "a": 1 } } } });
+    ben.put("sendToDevice/org.example.note/1", &body)
+        .await
+        .expect_ok();
+    ben.send(&room_id, "later").await;
+    bridge
+        .until("told", |bridge| bridge.texts() == ["later"])
+        .await;
+    assert!(bridge.told("to_device").is_empty());
+    let sync = of("sync?device_id=ONE", "_bridge_anna");
+    let sync = service.get(&sync).await.expect_ok();
+    assert_eq!(sync["to_device"]["events"][0]["content"]["a"], 1);
 }
 
 #[tokio::test]

@@ -53,7 +53,6 @@ const ALLOWED: &[&str] = &[
     "get_room_event",
     "get_state_event_for_key",
     "get_state_events",
-    "initial_sync",
     "join_room_by_id",
     "join_room_by_id_or_alias",
     "leave_room",

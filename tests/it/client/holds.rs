@@ -141,6 +141,19 @@ async fn only_administrators_hold_accounts_back_and_never_each_other() {
 }
 
 #[tokio::test]
+async fn administrators_are_told_that_they_may_hold_accounts_back() {
+    let (server, admin) = server().await;
+    let bob = server.register("bob").await;
+    let moderation = async |client: &Client| {
+        let answer = client.get("capabilities").await.expect_ok();
+        answer["capabilities"]["m.account_moderation"].clone()
+    };
+    let may = json!({ "suspend": true, "lock": true });
+    assert_eq!(moderation(&admin).await, may);
+    assert_eq!(moderation(&bob).await, Value::Null);
+}
+
+#[tokio::test]
 async fn r_03_one_call_blocks_an_account_and_ends_its_sessions() {
     let (server, admin) = server().await;
     let bob = server.register("bob").await;

@@ -17,12 +17,14 @@ mod fallback;
 mod filters;
 mod guests;
 mod holds;
+mod invite_permission;
 mod key_backup;
 mod keys;
 mod login;
 mod login_tokens;
 mod membership;
 mod messages;
+mod older_sync;
 mod paging;
 mod password;
 mod presence;
@@ -33,6 +35,7 @@ mod receipts;
 mod register;
 mod registration_tokens;
 mod relations;
+mod rendezvous;
 mod reporting;
 mod retention;
 mod scraping;
@@ -159,6 +162,7 @@ impl Site {
             notices: service.notices(),
             calls: Calls::new(CallSettings::default(), service.clock.clone()),
             push: service.push(),
+            rendezvous: service.rendezvous(),
             limits: RateLimits::new(&limits, service.clock.clone()),
             settings: HttpSettings::default(),
             random: Random::seeded(3),

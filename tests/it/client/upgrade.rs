@@ -323,6 +323,38 @@ async fn a_room_that_a_client_makes_in_the_place_of_another_takes_settings_along
 }
 
 #[tokio::test]
+async fn whom_another_room_lets_in_is_let_into_the_new_one() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let space = json!({ "preset": "public_chat", "creation_content": { "type": "m.space" } });
+    let space = anna.create_room(&space).await;
+    for rule in ["restricted", "knock_restricted"] {
+        let rules = json!({
+            "join_rule": rule,
+            "allow": [{ "type": "m.room_membership", "room_id": space }],
+        });
+        let old = anna
+            .create_room(&json!({
+                "room_version": "10",
+                "initial_state": [
+                    { "type": "m.room.join_rules", "content": rules },
+                    { "type": "m.space.parent", "state_key": space,
+                        "content": { "via": ["example.org"], "canonical": true } },
+                ],
+            }))
+            .await;
+        let new = replacement(upgrade(&anna, &old, "12").await);
+        assert_eq!(state(&anna, &new, "m.room.join_rules", "").await, rules);
+        let parent = state(&anna, &new, "m.space.parent", &space).await;
+        assert_eq!(parent["canonical"], true);
+        ben.join(&new).await.expect_error(403, "M_FORBIDDEN");
+        ben.join(&space).await.expect_ok();
+        ben.join(&new).await.expect_ok();
+        ben.leave(&space).await.expect_ok();
+    }
+}
+
+#[tokio::test]
 async fn a_knock_is_taken_back_refused_and_accepted() {
     let server = TestServer::new().await;
     let (anna, ben) = (server.register("anna").await, server.register("ben").await);

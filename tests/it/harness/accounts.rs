@@ -291,6 +291,18 @@ impl AccountsSite {
         chappe::previews::Previews::new(settings, store, outbound, self.media(), clock)
     }
 
+    /// Places where devices meet, of which there are none, for the same.
+    pub(crate) fn rendezvous(&self) -> chappe::rendezvous::Rendezvous {
+        let settings = chappe::rendezvous::Settings {
+            is_on: false,
+            max_bytes: 4096,
+            lifetime: Duration::from_mins(1),
+            max_sessions: 1,
+        };
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        chappe::rendezvous::Rendezvous::new(settings, store, clock, Random::seeded(8))
+    }
+
     /// Server notices that are off, for the same.
     pub(crate) fn notices(&self) -> chappe::notices::Notices {
         chappe::notices::Notices::new(

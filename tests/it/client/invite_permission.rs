@@ -1,0 +1,122 @@
+//! People who want no invitations (specification v1.19, client-server API, "Invite permission").
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    client::{Client, encode},
+    server::TestServer,
+};
+
+const NOW: Duration = Duration::ZERO;
+
+async fn set(client: &Client, content: &Value) {
+    let user = encode(&client.user_id);
+    let path = format!("user/{user}/account_data/m.invite_permission_config");
+    client.put(&path, content).await.expect_ok();
+}
+
+async fn invited(client: &Client, since: Option<&str>) -> Vec<String> {
+    let sync = client.sync(since, NOW).await;
+    let rooms = sync["rooms"]["invite"].as_object().cloned();
+    rooms
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect()
+}
+
+async fn slidden(client: &Client) -> Vec<String> {
+    let body = json!({ "lists": { "all": { "ranges": [[0, 10]], "timeline_limit": 0,
+        "required_state": [] } } });
+    let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+    let answer = client.post(path, &body).await.expect_ok();
+    let rooms = answer["rooms"].as_object().cloned();
+    rooms
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect()
+}
+
+#[tokio::test]
+async fn who_refuses_invitations_gets_none_by_any_way() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let ben = server.register("ben").await;
+    let carl = server.register("carl").await;
+    let room = anna.create_room(&json!({})).await;
+    set(&ben, &json!({ "default_action": "block" })).await;
+    let as_state = async || {
+        let content = json!({ "membership": "invite" });
+        anna.send_state(&room, "m.room.member", &ben.user_id, &content)
+            .await
+    };
+    let create = async || {
+        let body = json!({ "invite": [carl.user_id, ben.user_id] });
+        anna.post("createRoom", &body).await
+    };
+    for refused in [
+        anna.invite(&room, &ben.user_id).await,
+        as_state().await,
+        create().await,
+    ] {
+        refused.expect_error(403, "M_INVITE_BLOCKED");
+    }
+    assert!(invited(&carl, None).await.is_empty(), "no room was made");
+    // Strangers to the room do not learn that.
+    let stranger = carl.invite(&room, &ben.user_id).await;
+    stranger.expect_error(403, "M_FORBIDDEN");
+    // On another process too, and for nobody else.
+    let sibling = server.sibling().await;
+    let there = anna.at(&sibling.url).invite(&room, &ben.user_id).await;
+    there.expect_error(403, "M_INVITE_BLOCKED");
+    anna.invite(&room, &carl.user_id).await.expect_ok();
+    for content in [
+        json!({}),
+        json!({ "default_action": "allow" }),
+        json!({ "default_action": 1 }),
+    ] {
+        set(&ben, &json!({ "default_action": "block" })).await;
+        anna.invite(&room, &ben.user_id)
+            .await
+            .expect_error(403, "M_INVITE_BLOCKED");
+        set(&ben, &content).await;
+        anna.invite(&room, &ben.user_id).await.expect_ok();
+        ben.leave(&room).await.expect_ok();
+    }
+}
+
+#[tokio::test]
+async fn invitations_from_before_are_not_shown_until_they_are_wanted_again() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let ben = server.register("ben").await;
+    let since = ben.sync(None, NOW).await["next_batch"].clone();
+    let room = anna.create_room(&json!({ "invite": [ben.user_id] })).await;
+    assert_eq!(invited(&ben, None).await, [room.clone()]);
+    assert_eq!(slidden(&ben).await, [room.clone()]);
+    set(&ben, &json!({ "default_action": "block" })).await;
+    assert!(invited(&ben, None).await.is_empty());
+    assert!(invited(&ben, since.as_str()).await.is_empty());
+    assert!(slidden(&ben).await.is_empty());
+    // After a restart as well.
+    let sibling = server.sibling().await;
+    assert!(invited(&ben.at(&sibling.url), None).await.is_empty());
+    assert!(slidden(&ben.at(&sibling.url)).await.is_empty());
+    // Members see the invitation, and who knows of it may still accept it.
+    let path = format!(
+        "rooms/{}/state/m.room.member/{}",
+        encode(&room),
+        encode(&ben.user_id)
+    );
+    let member = anna.get(&path).await.expect_ok();
+    assert_eq!(member["membership"], "invite");
+    set(&ben, &json!({})).await;
+    assert_eq!(invited(&ben, None).await, [room.clone()]);
+    assert_eq!(slidden(&ben).await, [room.clone()]);
+    set(&ben, &json!({ "default_action": "block" })).await;
+    ben.join(&room).await.expect_ok();
+    assert_eq!(slidden(&ben).await, [room]);
+}
