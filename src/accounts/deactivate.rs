@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use ruma::{
-    OwnedDeviceId, OwnedUserId,
+    OwnedDeviceId, OwnedUserId, UserId,
     api::client::uiaa::{AuthData, AuthType},
 };
 
@@ -105,10 +105,7 @@ impl Accounts {
         self.tell_of_devices(user).await;
         self.0.store.read_erased().await?;
         tracing::info!(user.id = %user_id, erase, ?by, "an account was closed");
-        if erase {
-            self.note(action::ACCOUNT_ERASED, actor.clone(), &user_id);
-        }
-        self.note(action::ACCOUNT_DEACTIVATED, actor, &user_id);
+        self.note_closed(actor, &user_id, erase);
         Ok(Deactivation {
             user,
             user_id,
@@ -117,6 +114,13 @@ impl Accounts {
             devices,
             addresses,
         })
+    }
+
+    fn note_closed(&self, by: Actor, user_id: &UserId, erase: bool) {
+        if erase {
+            self.note(action::ACCOUNT_ERASED, by.clone(), user_id);
+        }
+        self.note(action::ACCOUNT_DEACTIVATED, by, user_id);
     }
 }
 

@@ -133,6 +133,18 @@ impl Accounts {
         self.hash_new_password(password).await.map(Some)
     }
 
+    /// The address that was proved, if it may register.
+    async fn address_to_register(&self, results: &Results) -> Result<Option<EmailAddress>, Error> {
+        let address = results.address.as_deref().map(EmailAddress::parse);
+        let address = address.transpose();
+        let address = address.map_err(|error| Error::Denied(error.into()))?;
+        if let Some(address) = &address {
+            // REG-13: it may have changed since the mail.
+            self.check_may_register(address).await?;
+        }
+        Ok(address)
+    }
+
     /// `session`: whether the client can refresh tokens; `None`: it wants no session.
     async fn complete_registration(
         &self,
@@ -147,16 +159,7 @@ impl Accounts {
             .password_hash
             .as_deref()
             .ok_or(Error::MissingParam("password"))?;
-        let address = results
-            .address
-            .as_deref()
-            .map(EmailAddress::parse)
-            .transpose()
-            .map_err(|error| Error::Denied(error.into()))?;
-        if let Some(address) = &address {
-            // REG-13: it may have changed since the mail.
-            self.check_may_register(address).await?;
-        }
+        let address = self.address_to_register(results).await?;
         let derives = policy.username_is_derived();
         let display_name = address
             .as_ref()

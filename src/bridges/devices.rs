@@ -132,15 +132,11 @@ impl Sender {
         entry: &Entry,
     ) -> Result<(), StoreError> {
         match &entry.change {
-            Change::ToDevice { user, devices } => {
-                if self.owns(*user).await? {
-                    self.waiting.extend(devices.iter().copied());
-                }
+            Change::ToDevice { user, devices } if self.owns(*user).await? => {
+                self.waiting.extend(devices.iter().copied());
             }
-            Change::OneTimeKeys { user, devices } => {
-                if self.owns(*user).await? {
-                    news.counted.extend(devices.iter().copied());
-                }
+            Change::OneTimeKeys { user, devices } if self.owns(*user).await? => {
+                news.counted.extend(devices.iter().copied());
             }
             // What one user alone is told of their own keys is no change of devices to others.
             Change::DeviceList {

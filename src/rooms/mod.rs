@@ -206,11 +206,13 @@ impl Rooms {
         user_id: &UserId,
     ) -> Result<Arc<LiveRoom>, Error> {
         let room = self.find_room(room_id).await?.ok_or(Error::NotJoined)?;
-        if room.head().room().is_joined(user_id) {
-            Ok(room)
-        } else {
-            Err(Error::NotJoined)
+        let is_joined = || room.head().room().is_joined(user_id);
+        if !is_joined() {
+            // Another process may have let the user in a moment ago.
+            self.0.store.catch_up().await?;
         }
+        let is_joined = is_joined();
+        is_joined.then_some(room).ok_or(Error::NotJoined)
     }
 
     /// The rooms in which a user is joined.

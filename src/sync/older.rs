@@ -198,7 +198,7 @@ impl Sync {
             Membership::Invite => "invite",
             Membership::Knock => "knock",
             Membership::Ban => "ban",
-            _ => "leave",
+            Membership::Leave => "leave",
         }))
     }
 

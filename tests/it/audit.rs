@@ -346,6 +346,7 @@ async fn r_07_changes_of_accounts_name_who_made_them() {
             ("account.erased", bob_id),
             ("account.deactivated", bob_id),
             ("account.reactivated", bob_id),
+            ("account.addresses_changed", bob_id),
         ]
     );
 }

@@ -45,7 +45,8 @@ async fn sync(
     // The proposal has moved these into the body; clients have them in the query.
     let pos = query.pos.or(body.pos.take());
     let timeout = query.timeout.or(body.timeout).unwrap_or(0);
-    let set_presence = state_of(query.set_presence.or(body.set_presence.take()))?;
+    let set_presence = query.set_presence.or(body.set_presence.take());
+    let set_presence = state_of(set_presence.as_deref())?;
     // What was never a position is as unknown as one that is forgotten.
     let pos = pos.as_deref().map(str::parse).transpose();
     let pos = pos.map_err(|_| Error::UnknownPosition)?;
@@ -69,8 +70,8 @@ async fn sync(
 }
 
 /// Whether the client's user is there.
-fn state_of(text: Option<String>) -> Result<PresenceState, ApiError> {
-    match text.as_deref() {
+fn state_of(text: Option<&str>) -> Result<PresenceState, ApiError> {
+    match text {
         None | Some("online") => Ok(PresenceState::Online),
         Some("unavailable") => Ok(PresenceState::Unavailable),
         Some("offline") => Ok(PresenceState::Offline),

@@ -10,6 +10,7 @@ mod counts;
 mod devices;
 mod event;
 mod follow;
+mod labels;
 mod room;
 mod survey;
 mod unread;
@@ -37,11 +38,10 @@ pub use self::{
     counts::NotifyCount,
     devices::{DeviceNews, ListNews},
     event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent},
+    labels::{Ignored, Labels, refuses_invites},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
-    user::{
-        EVERYBODY, Highlight, Ignored, Labels, OwnRules, RoomOfUser, UserRooms, refuses_invites,
-    },
+    user::{EVERYBODY, Highlight, OwnRules, RoomOfUser, UserRooms},
 };
 use self::{activity::LiveActivity, user::OnlineUser, window::Window};
 use super::{Membership, RoomNid, StreamPosition, UserNid};

@@ -368,7 +368,7 @@ async fn a_service_is_told_what_its_users_need_to_read_encrypted_messages() {
     ben.post("keys/claim", &claim).await.expect_ok();
     bridge.until("claimed", |bridge| count(bridge, 0)).await;
     for number in 0..130 {
-        let body = json!({ "messages": { name: { "*": { "number": number } } } });
+        let body = json!({ "messages": { name: { "ONE": { "number": number } } } });
         let path = format!("sendToDevice/org.example.note/{}", ben.transaction_id());
         ben.put(&path, &body).await.expect_ok();
     }

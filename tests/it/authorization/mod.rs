@@ -64,7 +64,7 @@ async fn row(site: &Site, operation: &Operation) -> BTreeMap<Who, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_answered_as_the_matrix_says() {
     let expected = expected();
-    let site = Site::new().await;
+    let site = Box::pin(Site::new()).await;
     let mut faults = Vec::new();
     let mut table = String::new();
     // In the order of the list: what ends sessions stands last.

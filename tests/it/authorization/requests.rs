@@ -75,17 +75,13 @@ impl<'a> Call<'a> {
 
     /// What comes of it: the status, and the error code where there is one.
     pub(super) async fn answer(self) -> String {
-        let answer = match self.bytes {
-            Some(bytes) => {
-                let headers = [("content-type", "text/plain")];
-                self.client
-                    .raw(self.method, &self.path, &headers, bytes)
-                    .await
-            }
-            None => {
-                let body = self.body.as_ref();
-                self.client.request(self.method, &self.path, body).await
-            }
+        let answer = if let Some(bytes) = self.bytes {
+            let headers = [("content-type", "text/plain")];
+            let client = &self.client;
+            client.raw(self.method, &self.path, &headers, bytes).await
+        } else {
+            let body = self.body.as_ref();
+            self.client.request(self.method, &self.path, body).await
         };
         let what = match answer.body["errcode"].as_str() {
             Some(errcode) => errcode,

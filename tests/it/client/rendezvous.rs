@@ -116,7 +116,7 @@ async fn two_devices_talk_through_any_process_and_see_who_wrote_last() {
 async fn only_one_of_many_writers_wins() {
     let server = TestServer::start(TestOptions::with(ON)).await;
     let client = server.client();
-    let (place, headers) = open(&client, "").await;
+    let (place, headers) = open(&client, "nobody's").await;
     let known = header(&headers, "etag");
     let writes = (0..8).map(|_| put(&client, &place, &known, "mine"));
     let answers = futures_util::future::join_all(writes).await;

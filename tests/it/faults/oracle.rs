@@ -37,7 +37,7 @@ use crate::harness::{
 };
 
 /// How many histories each test plays: as many as fit into the time of a test.
-const RUNS: u64 = 40;
+const RUNS: u64 = 20;
 /// How many things happen in each.
 const STEPS: usize = 40;
 /// How many histories happen at once.

@@ -91,7 +91,11 @@ impl Gateway {
     }
 
     /// Waits until what it was told is like this.
-    pub(crate) async fn wait(&self, what: &'static str, is_it: impl Fn(&[Value]) -> bool) {
+    pub(crate) async fn wait(
+        &self,
+        what: &'static str,
+        is_it: impl Fn(&[Value]) -> bool + Send + Sync,
+    ) {
         let mut told = self.shared.told.subscribe();
         let done = timeout(PATIENCE, told.wait_for(|told| is_it(told))).await;
         assert!(done.is_ok(), "no notification {what}");

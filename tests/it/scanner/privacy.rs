@@ -82,7 +82,7 @@ async fn r_04_nothing_stays_of_a_scanned_file_that_opens_or_names_it() {
 
     // What was written about the requests is there once the last of them is.
     let written = async || process.output().contains("unstable/scan/");
-    until("written", || String::new(), written).await;
+    until("written", String::new, written).await;
     let log = process.output();
     assert!(log.contains("scan_encrypted"), "{log}");
     let mut conn = process.database().connect().await;
