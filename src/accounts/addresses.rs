@@ -13,7 +13,7 @@ use super::{
     interactive_auth::Operation,
 };
 use crate::{
-    audit::{Actor, action},
+    audit::action,
     policy::EmailAddress,
     store::{
         Store,
@@ -128,8 +128,7 @@ impl Accounts {
 
     fn note_addresses(&self, requester: &Requester) {
         let user_id = requester.user_id();
-        let actor = Actor::User(user_id.to_owned());
-        self.note(action::ADDRESSES_CHANGED, actor, user_id);
+        self.note(action::ADDRESSES_CHANGED, requester.actor(), user_id);
     }
 
     /// Binds a proved address at an identity server. Ours finds people by the addresses of their

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Deactivation, Error, Hold, NewUser, PasswordChanged, Requester};
 use crate::{
-    audit::{Actor, action},
+    audit::action,
     policy::EmailAddress,
     store::{
         Store, UserNid, account_holds,
@@ -59,10 +59,6 @@ pub struct AccountChange {
 }
 
 impl Accounts {
-    fn by(requester: &Requester) -> Actor {
-        Actor::User(requester.user_id().to_owned())
-    }
-
     pub(super) fn require_admin(requester: &Requester) -> Result<(), Error> {
         if requester.is_admin() {
             Ok(())
@@ -163,12 +159,12 @@ impl Accounts {
                 password: password.take(),
                 is_admin: change.is_admin == Some(true),
             };
-            self.create_user_as(Self::by(requester), new).await?;
+            self.create_user_as(requester.actor(), new).await?;
         } else if is_closed && change.is_deactivated == Some(false) {
             let first = change.addresses.as_ref().and_then(|all| all.first());
             let address = first.ok_or(Error::MissingParam("threepids"))?;
             let password = password.take();
-            self.reactivate_user_as(Self::by(requester), user_id, address, password.as_ref())
+            self.reactivate_user_as(requester.actor(), user_id, address, password.as_ref())
                 .await?;
         }
         let user = self
@@ -177,16 +173,16 @@ impl Accounts {
             .ok_or(Error::NotFound("no such user on this server"))?
             .user;
         if change.is_deactivated == Some(true) {
-            self.deactivate_user_as(Self::by(requester), user_id, false)
+            self.deactivate_user_as(requester.actor(), user_id, false)
                 .await?;
             return Ok((is_new, user));
         }
         if let Some(addresses) = &change.addresses {
             self.replace_addresses(user, addresses).await?;
-            self.note(action::ADDRESSES_CHANGED, Self::by(requester), user_id);
+            self.note(action::ADDRESSES_CHANGED, requester.actor(), user_id);
         }
         if let Some(password) = &password {
-            let by = Self::by(requester);
+            let by = requester.actor();
             self.reset_password_as(by, user_id, password, change.logout_devices)
                 .await?;
         }
@@ -199,7 +195,7 @@ impl Accounts {
             self.set_profile_field(requester, user_id, &value).await?;
         }
         if let Some(is_admin) = change.is_admin.filter(|_| !is_new) {
-            self.set_admin_as(Self::by(requester), user_id, is_admin)
+            self.set_admin_as(requester.actor(), user_id, is_admin)
                 .await?;
         }
         if let Some(is_locked) = change.is_locked {
@@ -251,7 +247,7 @@ impl Accounts {
         erase: bool,
     ) -> Result<Deactivation, Error> {
         Self::require_admin(requester)?;
-        self.deactivate_user_as(Self::by(requester), user_id, erase)
+        self.deactivate_user_as(requester.actor(), user_id, erase)
             .await
     }
 
@@ -264,7 +260,7 @@ impl Accounts {
         logout_devices: bool,
     ) -> Result<PasswordChanged, Error> {
         Self::require_admin(requester)?;
-        self.reset_password_as(Self::by(requester), user_id, password, logout_devices)
+        self.reset_password_as(requester.actor(), user_id, password, logout_devices)
             .await
     }
 
@@ -275,6 +271,6 @@ impl Accounts {
         user_id: &UserId,
     ) -> Result<usize, Error> {
         Self::require_admin(requester)?;
-        self.end_sessions_as(Self::by(requester), user_id).await
+        self.end_sessions_as(requester.actor(), user_id).await
     }
 }

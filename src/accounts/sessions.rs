@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::{Accounts, Error, check_device, interactive_auth::Passed};
 use crate::{
     appservice::Service,
+    audit::Actor,
     policy::{Policy, rooms::Standing},
     store::{
         Conn, DeviceNid, Store, UserNid,
@@ -111,6 +112,11 @@ impl Requester {
     /// Whether it is a guest account of the specification, which may do little.
     pub fn is_guest(&self) -> bool {
         self.session.is_guest
+    }
+
+    /// Who the user is to the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor::User(self.user_id().to_owned())
     }
 
     /// Who the user is to the rules.

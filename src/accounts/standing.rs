@@ -138,8 +138,8 @@ impl Accounts {
         is_held: bool,
     ) -> Result<(), Error> {
         let account = self.held_account(requester, user_id).await?;
-        let by = Actor::User(requester.user_id().to_owned());
-        self.hold(by, &account, hold, is_held, false).await
+        self.hold(requester.actor(), &account, hold, is_held, false)
+            .await
     }
 
     async fn held_account(
@@ -172,16 +172,16 @@ impl Accounts {
         ends_sessions: bool,
     ) -> Result<(), Error> {
         let account = self.open_account(user_id).await?;
-        let by = Actor::Operator;
-        self.hold(by, &account, hold, is_held, ends_sessions).await
+        self.hold(Actor::Operator, &account, hold, is_held, ends_sessions)
+            .await
     }
 
     /// Locks an account and ends all its sessions, in one step, as an administrator asks.
     /// Errors are those of [`set_hold`](Self::set_hold).
     pub async fn block(&self, requester: &Requester, user_id: &UserId) -> Result<(), Error> {
         let account = self.held_account(requester, user_id).await?;
-        let by = Actor::User(requester.user_id().to_owned());
-        self.hold(by, &account, Hold::Lock, true, true).await
+        self.hold(requester.actor(), &account, Hold::Lock, true, true)
+            .await
     }
 
     async fn hold(

@@ -257,8 +257,7 @@ impl Accounts {
         access_tokens::notify_changed(&mut tx, account.user).await?;
         Store::commit(tx).await?;
         self.forget_sessions(account.user);
-        let actor = Actor::User(requester.user_id().to_owned());
-        self.note(action::VALIDITY_SET, actor, user_id);
+        self.note(action::VALIDITY_SET, requester.actor(), user_id);
         Ok(date_ms)
     }
 }

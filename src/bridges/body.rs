@@ -33,6 +33,14 @@ impl Body {
             && self.devices.is_empty()
     }
 
+    /// The messages to devices, and nothing else.
+    pub(super) fn with_messages_alone(self) -> Self {
+        Self {
+            devices: self.devices.with_messages_alone(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.events.len() >= MAX_EVENTS
             || self.bytes >= MAX_BYTES

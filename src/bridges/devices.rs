@@ -9,13 +9,10 @@ use ruma::{OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
 
 use super::{body::Body, sender::Sender};
-use crate::{
-    appservice::Service,
-    store::{
-        Conn, DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, device_keys,
-        live::{Change, Entry},
-        to_device::{self, WaitingMessage},
-    },
+use crate::store::{
+    Conn, DeviceNid, RoomNid, Store, StoreError, StreamPosition, UserNid, device_keys,
+    live::{Change, Entry},
+    to_device::{self, WaitingMessage},
 };
 
 /// The most messages to devices in one transaction.
@@ -44,6 +41,13 @@ impl DeviceNews {
 
     pub(super) fn is_full(&self) -> bool {
         self.changed.len() >= MAX_CHANGED || self.counted.len() >= MAX_COUNTED
+    }
+
+    pub(super) fn with_messages_alone(self) -> Self {
+        Self {
+            messages: self.messages,
+            ..Self::default()
+        }
     }
 
     /// The messages that are in the transaction.
@@ -156,7 +160,7 @@ impl Sender {
     /// Whether a user is the service's alone.
     async fn owns(&self, user: UserNid) -> Result<bool, StoreError> {
         let user_id = self.store().user_ids(&[user]).await?.remove(&user);
-        Ok(user_id.is_some_and(|user_id| self.service().owns_user(&user_id)))
+        Ok(user_id.is_some_and(|user_id| self.service.owns_user(&user_id)))
     }
 
     /// The id of a user who is the service's, or who is in a room that concerns it.
@@ -168,7 +172,7 @@ impl Sender {
         let Some(user_id) = self.store().user_ids(&[user]).await?.remove(&user) else {
             return Ok(None);
         };
-        if self.service().covers_user(&user_id) {
+        if self.service.covers_user(&user_id) {
             return Ok(Some(user_id));
         }
         let ids = self.store().room_ids(rooms).await?;
@@ -182,11 +186,11 @@ impl Sender {
 
     /// Adds what there is for the devices of the service's users. Gives whether there is more.
     pub(super) async fn add_devices(&mut self, body: &mut Body) -> Result<bool, StoreError> {
-        if self.waiting.is_empty() && body.devices.is_empty() {
+        let devices = &mut body.devices;
+        if self.waiting.is_empty() && devices.counted.is_empty() {
             return Ok(false);
         }
         let mut conn = self.store().conn().await?;
-        let devices = &mut body.devices;
         let has_more = devices
             .read(&mut conn, &self.waiting, self.position)
             .await?;
@@ -209,9 +213,5 @@ impl Sender {
 
     fn store(&self) -> &Store {
         &self.bridges.0.parts.store
-    }
-
-    fn service(&self) -> &Service {
-        &self.service
     }
 }

@@ -225,11 +225,17 @@ impl Sender {
             self.position = entry.position;
             seen += 1;
         }
-        if self.service.receives_ephemeral() {
+        if self.add_devices(&mut body).await? {
+            // The messages to devices fill a transaction of their own. What else there was is
+            // looked at again after it, with the messages that are left: a process that begins
+            // anew finds all of it.
+            body = body.with_messages_alone();
+            self.position = saved;
+            self.waiting.clear();
+        } else if self.service.receives_ephemeral() {
             self.add_typing(&mut body).await?;
         }
-        let has_mail = self.add_devices(&mut body).await?;
-        let has_more = has_mail || seen < entries.len() || entries.len() == PAGE;
+        let has_more = seen < entries.len() || entries.len() == PAGE;
         if body.is_empty() {
             let mut saved = saved;
             if self.position.0 - saved.0 >= UNSAVED {

@@ -71,11 +71,7 @@ impl Default for Retention {
 impl Retention {
     /// Whether the job runs with this profile.
     pub fn purges(&self, profile: Profile) -> bool {
-        match self.purge {
-            Enforce::Always => true,
-            Enforce::Never => false,
-            Enforce::ByProfile => profile == Profile::Tchap,
-        }
+        self.purge.applies(profile)
     }
 
     fn validate(&self) -> Vec<Problem> {

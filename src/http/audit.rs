@@ -121,9 +121,7 @@ impl Watch {
         let sender = self.sender.0.get();
         Entry {
             action,
-            actor: sender.map_or(Actor::Anonymous, |requester| {
-                Actor::User(requester.user_id().to_owned())
-            }),
+            actor: sender.map_or(Actor::Anonymous, |requester| requester.actor()),
             object: Some(format!("{} {}", self.method, self.path())),
             request_id: request_id.to_str().ok().map(str::to_owned),
             ..Entry::default()

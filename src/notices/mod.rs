@@ -19,12 +19,11 @@ use crate::{
     store::{
         DeviceNid, Store, StoreError,
         accounts::{self as account_rows, Account},
+        live::NOTICES,
         notice_rooms,
     },
 };
 
-/// The tag by which clients know the room.
-const TAG: &str = "m.server_notice";
 /// What the person may do in the room: read.
 const READER: i32 = -10;
 
@@ -158,7 +157,7 @@ impl Notices {
         notice_rooms::set(&mut tx, recipient.user, &room_id).await?;
         Store::commit(tx).await?;
         rooms
-            .set_tag(&actor(recipient), &room_id, TAG, json!({}))
+            .set_tag(&actor(recipient), &room_id, NOTICES, json!({}))
             .await?;
         Ok(room_id)
     }

@@ -244,9 +244,7 @@ impl Pages {
         fields: &[(&str, &str)],
         visitor: impl Into<Visitor>,
     ) -> Page {
-        let fields = pairs(fields.iter().copied());
-        let words = context! { action, fields };
-        self.page(200, "password_reset_confirm", visitor, words)
+        self.form("password_reset_confirm", action, fields, visitor)
     }
 
     /// The change of password is allowed.
@@ -262,9 +260,7 @@ impl Pages {
         fields: &[(&str, &str)],
         visitor: impl Into<Visitor>,
     ) -> Page {
-        let fields = pairs(fields.iter().copied());
-        let words = context! { action, fields };
-        self.page(200, "unsubscribe_confirm", visitor, words)
+        self.form("unsubscribe_confirm", action, fields, visitor)
     }
 
     /// There will be no more mails about unread messages.
@@ -365,6 +361,18 @@ impl Pages {
     /// The stage was passed: the client may go on.
     pub fn auth_done(&self, visitor: impl Into<Visitor>) -> Page {
         self.page(200, "auth_done", visitor, context! { script => AUTH_DONE })
+    }
+
+    /// A page with a form that posts the hidden `fields` to `action`.
+    fn form(
+        &self,
+        name: &str,
+        action: &str,
+        fields: &[(&str, &str)],
+        visitor: impl Into<Visitor>,
+    ) -> Page {
+        let fields = pairs(fields.iter().copied());
+        self.page(200, name, visitor, context! { action, fields })
     }
 
     fn page(&self, status: u16, name: &str, visitor: impl Into<Visitor>, words: Value) -> Page {

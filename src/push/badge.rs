@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::{Error, Push};
 use crate::{
-    rooms::UnreadOf,
+    rooms::{UnreadBy, UnreadOf},
     store::{
         RoomNid, UserNid,
-        live::RoomHead,
+        live::{RoomHead, UserRooms},
         memberships::{self, Wanted},
     },
 };
@@ -18,7 +18,7 @@ pub(super) struct Badge {
     /// How many messages, in all rooms.
     pub(super) unread: i64,
     /// The user's rooms where something is unread.
-    pub(super) view: crate::store::live::UserRooms,
+    pub(super) view: UserRooms,
 }
 
 impl Push {
@@ -41,27 +41,30 @@ impl Push {
             .map(|room| (room.nid(), room.head()))
             .collect();
         let ids = store.user_ids(users).await?;
-        let mut badges = HashMap::with_capacity(views.len());
-        for (user, view) in views {
-            let Some(user_id) = ids.get(&user) else {
-                continue;
-            };
-            let of_rooms: Vec<_> = view
-                .iter()
-                .filter_map(|(room, of_user)| {
-                    Some(UnreadOf {
-                        room,
-                        head: heads.get(&room)?,
-                        of_user,
-                    })
+        let readers = views.iter().filter_map(|(user, view)| {
+            let rooms = view.iter().filter_map(|(room, of_user)| {
+                Some(UnreadOf {
+                    room,
+                    head: heads.get(&room)?,
+                    of_user,
                 })
-                .collect();
-            let own = view.own_rules();
-            let counts = self.0.rooms.unread(user, user_id, own, &of_rooms).await?;
+            });
+            Some(UnreadBy {
+                user: *user,
+                user_id: ids.get(user)?,
+                own: view.own_rules(),
+                rooms: rooms.collect(),
+            })
+        });
+        let readers: Vec<_> = readers.collect();
+        let mut counts = self.0.rooms.unread_of_all(&readers).await?;
+        drop(readers);
+        let badges = views.into_iter().map(|(user, view)| {
+            let counts = counts.remove(&user).unwrap_or_default();
             let unread = counts.values().map(|count| count.total().notifications);
             let unread = unread.sum();
-            badges.insert(user, Badge { unread, view });
-        }
-        Ok(badges)
+            (user, Badge { unread, view })
+        });
+        Ok(badges.collect())
     }
 }

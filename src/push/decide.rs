@@ -14,7 +14,7 @@ use crate::{
     rooms,
     store::{
         Conn, Membership, UserNid,
-        live::{Ignored, OwnRules, TimelineEvent},
+        live::{OwnRules, TimelineEvent},
         memberships,
     },
 };
@@ -27,6 +27,7 @@ const MAX_KNOWN: usize = 100_000;
 pub(super) struct Deciders {
     known: HashMap<UserNid, (OwnedUserId, OwnRules)>,
     usual: Arc<Rules>,
+    noisy: bool,
 }
 
 impl Deciders {
@@ -35,6 +36,7 @@ impl Deciders {
         Self {
             known: HashMap::new(),
             usual: Arc::new(Rules::new(&event::push::of_everybody(noisy))),
+            noisy,
         }
     }
 
@@ -77,8 +79,7 @@ impl Deciders {
             let Some((user_id, own)) = self.known.get(&user) else {
                 continue;
             };
-            let ignores = |ignored: &Arc<Ignored>| ignored.contains(sender);
-            if event.sender == user || own.ignored.as_ref().is_some_and(ignores) {
+            if event.sender == user || own.ignored.contains(sender) {
                 continue;
             }
             let is_mentioned = || event.pdu.content_str().contains(user_id.as_str());
@@ -88,7 +89,10 @@ impl Deciders {
                 });
             let actions = match &own.rules {
                 Some(rules) => actions(event, room, own, rules, user_id),
-                None if is_named => actions(event, room, own, &Rules::predefined(user_id), user_id),
+                None if is_named => {
+                    let rules = event::push::predefined(user_id, self.noisy);
+                    actions(event, room, own, &Rules::new(&rules), user_id)
+                }
                 None => usual.clone(),
             };
             notified.extend(actions.map(|actions| (user, actions)));

@@ -231,8 +231,10 @@ impl Push {
             return Ok(());
         }
         let mut conn = self.0.store.conn().await?;
-        let pushers = pushers::list_well(&mut conn, &users).await?;
+        let mut pushers = pushers::list(&mut conn, &users).await?;
         drop(conn);
+        // Gateways that fail are tried again apart from the others.
+        pushers.retain(|pusher| pusher.kind == pushers::HTTP && pusher.stalled_at.is_none());
         if pushers.is_empty() {
             return Ok(());
         }

@@ -34,7 +34,7 @@ impl Push {
     /// A user's pushers.
     pub async fn pushers(&self, actor: &Actor) -> Result<Vec<Pusher>, Error> {
         let mut conn = self.0.store.conn().await?;
-        let found = pushers::list(&mut conn, actor.user).await?;
+        let found = pushers::list(&mut conn, &[actor.user]).await?;
         Ok(found.into_iter().filter_map(shown).collect())
     }
 

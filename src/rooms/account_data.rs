@@ -8,10 +8,11 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{Actor, Error, Rooms, push_rules::PUSH_RULES, receipts::FULLY_READ};
+use super::{Actor, Error, Rooms, receipts::FULLY_READ};
 use crate::store::{
     RoomNid, account_data,
     journal::{AccountDataWrite, Write},
+    live::PUSH_RULES,
     user_directory::{self, HIDE_PROFILE},
 };
 

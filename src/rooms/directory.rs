@@ -146,9 +146,8 @@ impl Rooms {
         room_id: &RoomId,
     ) -> Result<Vec<OwnedRoomAliasId>, Error> {
         let room = self.find_room(room_id).await?.ok_or(Error::NotJoined)?;
-        let head = room.head();
-        let is_open = *head.room().history_visibility() == HistoryVisibility::WorldReadable;
-        if !is_open && !head.room().is_joined(&actor.user_id) {
+        let is_open = *room.head().room().history_visibility() == HistoryVisibility::WorldReadable;
+        if !is_open && !self.look_for(&room, &actor.user_id).await? {
             return Err(Error::NotJoined);
         }
         let mut conn = self.0.store.conn().await?;
@@ -339,12 +338,13 @@ impl Rooms {
         let ids: Vec<&RoomId> = room_ids.iter().map(|room_id| &**room_id).collect();
         let numbers = self.0.store.room_numbers(&ids).await?;
         let nids: Vec<_> = numbers.values().copied().collect();
-        let published = {
-            let mut conn = self.0.store.conn().await?;
-            directory::published_among(&mut conn, &nids).await?
-        };
-        let ids = self.0.store.room_ids(&published).await?;
-        Ok(ids.into_values().collect())
+        let mut conn = self.0.store.conn().await?;
+        let published = directory::published_among(&mut conn, &nids).await?;
+        let published: HashSet<RoomNid> = published.into_iter().collect();
+        let ids = numbers
+            .into_iter()
+            .filter(|(_, nid)| published.contains(nid));
+        Ok(ids.map(|(room_id, _)| room_id).collect())
     }
 
     /// Publishes a room in the directory, or takes it out. Allowed to members who may change the

@@ -14,7 +14,7 @@ use crate::store::{
 
 impl Rooms {
     /// The rooms of an account after the one of this number, each as administrators see it, and the
-    /// number of the last one if there are more.
+    /// number of the last one if there may be more.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -67,7 +67,7 @@ pub use self::{
     search::{Around, Group, SearchPage, SearchQuery, SearchToken},
     send::{How, Transaction},
     spaces::{HierarchyPage, HierarchyQuery},
-    unread::{Count, Unread, UnreadOf, class, outcome},
+    unread::{Count, Unread, UnreadBy, UnreadOf, class, outcome},
     update::Planned,
 };
 use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
@@ -206,13 +206,18 @@ impl Rooms {
         user_id: &UserId,
     ) -> Result<Arc<LiveRoom>, Error> {
         let room = self.find_room(room_id).await?.ok_or(Error::NotJoined)?;
+        let is_joined = self.look_for(&room, user_id).await?;
+        is_joined.then_some(room).ok_or(Error::NotJoined)
+    }
+
+    /// Whether a user is joined to a room. Before it says no, it looks whether another process has
+    /// let them in a moment ago.
+    async fn look_for(&self, room: &LiveRoom, user_id: &UserId) -> Result<bool, Error> {
         let is_joined = || room.head().room().is_joined(user_id);
         if !is_joined() {
-            // Another process may have let the user in a moment ago.
             self.0.store.catch_up().await?;
         }
-        let is_joined = is_joined();
-        is_joined.then_some(room).ok_or(Error::NotJoined)
+        Ok(is_joined())
     }
 
     /// The rooms in which a user is joined.

@@ -17,7 +17,6 @@ use crate::{
         client_format::{self, Unsigned},
         push::Broadcast,
         redact,
-        threads::{Relation, relation},
     },
     store::{
         Membership, RoomNid, RoomPosition, UserNid,
@@ -204,16 +203,18 @@ impl Rooms {
     /// The thread that an event is in: the one that it names, or that of the event that it is
     /// related to, which was found in the same way.
     async fn thread(&self, room: RoomNid, pdu: &Pdu) -> Result<Option<OwnedEventId>, Error> {
-        let other = match relation(pdu) {
-            None => return Ok(None),
-            Some(Relation::Thread(thread)) => return Ok(Some(thread)),
-            Some(Relation::Other(event_id)) => event_id,
+        let Some(relation) = pdu.relates_to() else {
+            return Ok(None);
         };
-        if let Some(event) = self.0.store.live().recent_event(room, &other) {
+        let other = &relation.event_id;
+        if relation.is_thread() {
+            return Ok(Some(other.clone()));
+        }
+        if let Some(event) = self.0.store.live().recent_event(room, other) {
             return Ok(event.thread.clone());
         }
         let mut conn = self.0.store.conn().await?;
-        Ok(unread::find_thread(&mut conn, room, &other).await?)
+        Ok(unread::find_thread(&mut conn, room, other).await?)
     }
 }
 

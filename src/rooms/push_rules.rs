@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Actor, Error, Rooms};
-use crate::{event::push, store::account_data};
+use crate::{
+    event::push,
+    store::{account_data, live::PUSH_RULES},
+};
 
-/// The type of the account data that holds the rules.
-pub(super) const PUSH_RULES: &str = "m.push_rules";
 /// The longest id of a rule, in bytes.
 const MAX_RULE_ID: usize = 255;
 

@@ -23,7 +23,7 @@ use crate::{
     store::{
         RoomNid, RoomPosition, UserNid, events,
         live::{Ignored, NotifyCount, OwnRules, RoomHead, RoomOfUser, TimelineEvent},
-        unread::{self, ThreadsOf},
+        unread::{self, ThreadsOf, ThreadsRead},
     },
 };
 
@@ -88,6 +88,28 @@ pub struct UnreadOf<'a> {
     pub of_user: &'a RoomOfUser,
 }
 
+/// A reader, and the rooms whose unread messages are wanted.
+#[derive(Clone, Debug)]
+pub struct UnreadBy<'a> {
+    /// The reader.
+    pub user: UserNid,
+    /// The reader's id.
+    pub user_id: &'a UserId,
+    /// What the reader has said about being notified.
+    pub own: &'a OwnRules,
+    /// The rooms, each of them once.
+    pub rooms: Vec<UnreadOf<'a>>,
+}
+
+/// Events by their rooms.
+type EventsOfRooms = HashMap<RoomNid, Vec<Arc<TimelineEvent>>>;
+
+/// The threads that events are in, by the places of the events.
+type Threads = HashMap<(RoomNid, RoomPosition), OwnedEventId>;
+
+/// The unread messages of readers in their rooms.
+type Counts = HashMap<UserNid, HashMap<RoomNid, Unread>>;
+
 /// What was worked out before, and what that is good for.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -115,60 +137,63 @@ impl Basis {
             threads_position: of.of_user.threads_position,
             thread_reads: Arc::clone(&of.of_user.thread_reads),
             rules: own.and_then(|own| own.rules.clone()),
-            ignored: own.and_then(|own| own.ignored.clone()),
+            ignored: own.map(|own| Arc::clone(&own.ignored)),
             // What the usual rules say of messages is the same in a room of two.
             members: own.map_or(0, |_| of.head.room().joined_count()),
         }
     }
 
     fn is(&self, other: &Self) -> bool {
-        fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-            match (one, other) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (None, None) => true,
-                _ => false,
-            }
-        }
+        let same_rules = match (&self.rules, &other.rules) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
         self.read_position == other.read_position
             && self.threads_position == other.threads_position
             && self.members == other.members
-            && same(self.rules.as_ref(), other.rules.as_ref())
-            && same(self.ignored.as_ref(), other.ignored.as_ref())
+            && same_rules
+            && self.ignored == other.ignored
             && self.thread_reads == other.thread_reads
     }
 }
 
 impl Rooms {
     /// The unread messages of rooms that a user is in.
-    pub async fn unread(
-        &self,
-        user: UserNid,
-        user_id: &UserId,
-        own: &OwnRules,
-        rooms: &[UnreadOf<'_>],
-    ) -> Result<HashMap<RoomNid, Unread>, Error> {
-        let mut counts = HashMap::with_capacity(rooms.len());
+    pub async fn unread(&self, by: UnreadBy<'_>) -> Result<HashMap<RoomNid, Unread>, Error> {
+        let user = by.user;
+        let mut counts = self.unread_of_all(&[by]).await?;
+        Ok(counts.remove(&user).unwrap_or_default())
+    }
+
+    /// The same for several readers, each of them once, with no more queries than for one.
+    pub async fn unread_of_all(&self, readers: &[UnreadBy<'_>]) -> Result<Counts, Error> {
+        let mut counts = HashMap::with_capacity(readers.len());
         let (mut with_threads, mut to_ask) = (Vec::new(), Vec::new());
-        for of in rooms {
-            let class = class(own, user_id, of.head.room());
-            if class == Class::Own {
-                to_ask.push(*of);
-                continue;
+        for by in readers {
+            let mut of_reader = HashMap::with_capacity(by.rooms.len());
+            for of in &by.rooms {
+                let class = class(by.own, by.user_id, of.head.room());
+                if class == Class::Own {
+                    to_ask.push((by, *of));
+                    continue;
+                }
+                let unread = subtract(class, *of);
+                let last = NotifyCount::new(of.head.notify_count()).threads();
+                let read = NotifyCount::new(of.of_user.threads_notify_count).threads();
+                if class == Class::Predefined && last > read {
+                    with_threads.push((by.user, *of, unread));
+                } else {
+                    of_reader.insert(of.room, unread);
+                }
             }
-            let unread = subtract(class, *of);
-            let last = NotifyCount::new(of.head.notify_count()).threads();
-            let read = NotifyCount::new(of.of_user.threads_notify_count).threads();
-            if class == Class::Predefined && last > read {
-                with_threads.push((*of, unread));
-            } else {
-                counts.insert(of.room, unread);
-            }
+            counts.insert(by.user, of_reader);
         }
         if !with_threads.is_empty() {
-            self.add_threads(user, with_threads, &mut counts).await?;
+            self.add_threads(with_threads, &mut counts).await?;
         }
         if !to_ask.is_empty() {
-            self.ask(user, user_id, own, &to_ask, &mut counts).await?;
+            self.ask(&to_ask, &mut counts).await?;
         }
         Ok(counts)
     }
@@ -176,91 +201,82 @@ impl Rooms {
     /// The rooms whose threads have messages since they were all read.
     async fn add_threads(
         &self,
-        user: UserNid,
-        rooms: Vec<(UnreadOf<'_>, Unread)>,
-        counts: &mut HashMap<RoomNid, Unread>,
+        rooms: Vec<(UserNid, UnreadOf<'_>, Unread)>,
+        counts: &mut Counts,
     ) -> Result<(), Error> {
-        let mut threads: HashMap<RoomNid, Unread> = HashMap::new();
+        let mut known = HashMap::new();
         let mut wanted = Vec::new();
-        for (of, _) in &rooms {
-            let known = self.0.tallies.get(&(user, of.room));
-            let is_good = |tally: &&Arc<Tally>| {
+        for (user, of, _) in &rooms {
+            let is_good = |tally: &Arc<Tally>| {
                 tally.until == NotifyCount::new(of.head.notify_count()).threads()
                     && tally.basis.is_threads(&Basis::new(*of, None))
             };
-            match known.as_ref().filter(is_good) {
+            let key = (*user, of.room);
+            match self.0.tallies.get(&key).filter(is_good) {
                 Some(tally) => {
-                    threads.insert(of.room, tally.unread.clone());
+                    known.insert(key, tally);
                 }
-                None => wanted.push(ThreadsOf {
-                    room: of.room,
-                    after: of.of_user.threads_position,
-                    until: of.head.position(),
-                }),
+                None => wanted.push((
+                    *user,
+                    ThreadsOf {
+                        room: of.room,
+                        after: of.of_user.threads_position,
+                        until: of.head.position(),
+                    },
+                )),
             }
         }
         let mut found = HashMap::new();
         if !wanted.is_empty() {
             let mut conn = self.0.store.conn().await?;
-            found = unread::count_threads(&mut conn, user, &wanted).await?;
+            found = unread::count_threads(&mut conn, &wanted).await?;
         }
-        for (of, mut unread) in rooms {
-            let of_threads = threads.remove(&of.room).unwrap_or_else(|| {
+        let mut read = Vec::new();
+        for (user, of, mut unread) in rooms {
+            let key = (user, of.room);
+            let tally = known.remove(&key).unwrap_or_else(|| {
                 let mut of_threads = Unread::default();
-                for (thread, notifications) in found.remove(&of.room).unwrap_or_default() {
+                for (thread, notifications) in found.remove(&key).unwrap_or_default() {
                     of_threads.of(Some(&thread)).notifications = notifications;
                 }
-                let tally = Tally {
+                let tally = Arc::new(Tally {
                     basis: Basis::new(of, None),
                     until: NotifyCount::new(of.head.notify_count()).threads(),
-                    unread: of_threads.clone(),
-                };
-                self.0.tallies.insert((user, of.room), Arc::new(tally));
-                of_threads
+                    unread: of_threads,
+                });
+                self.0.tallies.insert(key, Arc::clone(&tally));
+                tally
             });
-            for (thread, count) in of_threads.threads {
-                unread.of(Some(&thread)).add(count);
+            for (thread, count) in &tally.unread.threads {
+                unread.of(Some(thread)).add(*count);
             }
-            self.note_threads_read(user, of, &unread).await?;
-            counts.insert(of.room, unread);
+            // What comes before is not looked at again.
+            if !unread.has_threads() {
+                read.push(ThreadsRead {
+                    user,
+                    room: of.room,
+                    position: of.head.position(),
+                    notify_count: of.head.notify_count(),
+                });
+            }
+            counts.entry(user).or_default().insert(of.room, unread);
         }
-        Ok(())
+        Ok(self.0.store.note_threads_read(&read).await?)
     }
 
-    /// Where no thread is unread, what comes before is not looked at again.
-    async fn note_threads_read(
-        &self,
-        user: UserNid,
-        of: UnreadOf<'_>,
-        unread: &Unread,
-    ) -> Result<(), Error> {
-        let last = of.head.notify_count();
-        let read = NotifyCount::new(of.of_user.threads_notify_count);
-        if unread.has_threads() || NotifyCount::new(last).threads() <= read.threads() {
-            return Ok(());
-        }
-        let (store, position) = (&self.0.store, of.head.position());
-        store
-            .note_threads_read(user, of.room, position, last)
-            .await?;
-        Ok(())
-    }
-
-    /// Asks the rules of a user about the unread events of rooms.
+    /// Asks the rules of users about the unread events of rooms.
     async fn ask(
         &self,
-        user: UserNid,
-        user_id: &UserId,
-        own: &OwnRules,
-        rooms: &[UnreadOf<'_>],
-        counts: &mut HashMap<RoomNid, Unread>,
+        rooms: &[(&UnreadBy<'_>, UnreadOf<'_>)],
+        counts: &mut Counts,
     ) -> Result<(), Error> {
-        let mut asked = Vec::new();
-        for of in rooms {
-            let basis = Basis::new(*of, Some(own));
-            let known = self.0.tallies.get(&(user, of.room));
-            let known =
-                known.filter(|tally| tally.basis.is(&basis) && tally.until <= of.head.position().0);
+        let mut asked = Vec::with_capacity(rooms.len());
+        let mut ranges: HashMap<RoomNid, events::Range> = HashMap::new();
+        for (by, of) in rooms {
+            let last = of.head.position();
+            let basis = Basis::new(*of, Some(by.own));
+            let known = self.0.tallies.get(&(by.user, of.room));
+            let known = known.filter(|tally| tally.basis.is(&basis) && tally.until <= last.0);
             let (unread, after) = known.map_or_else(
                 || {
                     let (main, threads) = (of.of_user.read_position, of.of_user.threads_position);
@@ -268,17 +284,47 @@ impl Rooms {
                 },
                 |tally| (tally.unread.clone(), RoomPosition(tally.until)),
             );
-            asked.push((*of, basis, unread, after));
+            if after < last {
+                let first = RoomPosition(after.0 + 1);
+                let room = of.room;
+                let range = ranges
+                    .entry(room)
+                    .or_insert(events::Range { room, first, last });
+                range.first = range.first.min(first);
+                range.last = range.last.max(last);
+            }
+            asked.push((*by, *of, basis, unread, after));
         }
-        let mut ranges: Vec<_> = asked
-            .iter()
-            .filter(|(of, _, _, after)| *after < of.head.position())
-            .map(|(of, _, _, after)| events::Range {
-                room: of.room,
-                first: RoomPosition(after.0 + 1),
-                last: of.head.position(),
-            })
-            .collect();
+        let (events, threads) = self.events_of(ranges.into_values().collect()).await?;
+        for (by, of, basis, mut unread, after) in asked {
+            let usual = || Arc::new(Rules::predefined(by.user_id));
+            let rules = by.own.rules.clone().unwrap_or_else(usual);
+            let last = of.head.position();
+            let events = events.get(&of.room).into_iter().flatten();
+            for event in events.filter(|event| event.position > after && event.position <= last) {
+                let place = (event.room, event.position);
+                let thread = event.thread.as_ref().or_else(|| threads.get(&place));
+                tell(&mut unread, event, thread, of, by, &rules);
+            }
+            unread.threads.retain(|_, count| *count != Count::default());
+            let tally = Tally {
+                basis,
+                until: last.0,
+                unread: unread.clone(),
+            };
+            let key = (by.user, of.room);
+            self.0.tallies.insert(key, Arc::new(tally));
+            counts.entry(by.user).or_default().insert(of.room, unread);
+        }
+        Ok(())
+    }
+
+    /// The events of ranges, one of each room, in the order in which they were written, and the
+    /// threads of those that do not say it themselves.
+    async fn events_of(
+        &self,
+        mut ranges: Vec<events::Range>,
+    ) -> Result<(EventsOfRooms, Threads), Error> {
         let mut events = self.recent(&mut ranges);
         let mut threads = HashMap::new();
         if !ranges.is_empty() {
@@ -298,31 +344,14 @@ impl Rooms {
                 events.entry(event.room).or_default().push(event);
             }
         }
-        let usual = Arc::new(Rules::predefined(user_id));
-        for (of, basis, mut unread, _) in asked {
-            let rules = own.rules.as_ref().unwrap_or(&usual);
-            let mut events = events.remove(&of.room).unwrap_or_default();
-            // Read from the newest back, and told in the order in which they were written.
-            events.sort_unstable_by_key(|event| event.position);
-            for event in events {
-                let place = (event.room, event.position);
-                let thread = event.thread.as_ref().or_else(|| threads.get(&place));
-                tell(&mut unread, &event, thread, of, own, rules, (user, user_id));
-            }
-            unread.threads.retain(|_, count| *count != Count::default());
-            let tally = Tally {
-                basis,
-                until: of.head.position().0,
-                unread: unread.clone(),
-            };
-            self.0.tallies.insert((user, of.room), Arc::new(tally));
-            counts.insert(of.room, unread);
+        for of_room in events.values_mut() {
+            of_room.sort_unstable_by_key(|event| event.position);
         }
-        Ok(())
+        Ok((events, threads))
     }
 
     /// The events of ranges that memory has whole; these ranges are taken away.
-    fn recent(&self, ranges: &mut Vec<events::Range>) -> HashMap<RoomNid, Vec<Arc<TimelineEvent>>> {
+    fn recent(&self, ranges: &mut Vec<events::Range>) -> EventsOfRooms {
         let mut events = HashMap::new();
         ranges.retain(|range| {
             let mut recent = self.0.store.live().recent_events(range.room);
@@ -352,11 +381,7 @@ impl Basis {
 /// How a user's unread messages in a room are counted.
 pub fn class(own: &OwnRules, user_id: &UserId, room: &Room) -> Class {
     let ignores = |user: &OwnedUserId| room.member(user).is_some();
-    if own
-        .ignored
-        .as_ref()
-        .is_some_and(|ignored| ignored.iter().any(ignores))
-    {
+    if own.ignored.iter().any(ignores) {
         return Class::Own;
     }
     own.rules.as_ref().map_or(Class::Predefined, |rules| {
@@ -394,11 +419,10 @@ fn tell(
     event: &TimelineEvent,
     thread: Option<&OwnedEventId>,
     of: UnreadOf<'_>,
-    own: &OwnRules,
+    by: &UnreadBy<'_>,
     rules: &Rules,
-    (user, user_id): (UserNid, &UserId),
 ) {
-    if event.sender == user {
+    if event.sender == by.user {
         // Who writes in a thread has read it.
         if let Some(thread) = thread {
             unread.threads.remove(thread);
@@ -408,7 +432,7 @@ fn tell(
     if event.position <= of.of_user.read_up_to(thread) || event.redacted_by.is_some() {
         return;
     }
-    let outcome = outcome(event, of.head.room(), own, rules, user_id);
+    let outcome = outcome(event, of.head.room(), by.own, rules, by.user_id);
     if outcome.notifies {
         unread.of(thread).add(Count {
             notifications: 1,
@@ -426,8 +450,7 @@ pub fn outcome<'a>(
     user_id: &UserId,
 ) -> Outcome<'a> {
     let sender = event.pdu.sender();
-    let ignored = own.ignored.as_ref();
-    if ignored.is_some_and(|ignored| ignored.contains(sender)) {
+    if own.ignored.contains(sender) {
         return Outcome::NOTHING;
     }
     let name = room

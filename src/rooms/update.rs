@@ -91,12 +91,20 @@ impl Rooms {
             let room = room.ok_or(Error::UnknownRoom)?;
             let writer = room.writer().await;
             let generation = writer.generation();
-            let outcome = self.submit(nid, writer, actor, transaction, &plan).await?;
+            let seen = writer.head().position();
+            let outcome = self.submit(nid, writer, actor, transaction, &plan).await;
+            if attempt == 0 && outcome.is_err() {
+                // Another process may have allowed it a moment ago, as with a join.
+                self.0.store.catch_up().await?;
+                if room.head().position() != seen {
+                    continue;
+                }
+            }
             let Some(Submitted {
                 events,
                 pending,
                 ends_guest_access,
-            }) = outcome
+            }) = outcome?
             else {
                 return Ok(Vec::new());
             };

@@ -1,6 +1,6 @@
 //! Account data: global, and of rooms.
 
-use ruma::OwnedUserId;
+use ruma::UserId;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
@@ -74,7 +74,7 @@ pub async fn find(
 /// The contents of one type that some users have. Users who have none are left out.
 pub async fn list_of_users(
     conn: &mut PgConnection,
-    user_ids: &[OwnedUserId],
+    user_ids: &[&UserId],
     event_type: &str,
 ) -> Result<Vec<String>, StoreError> {
     let ids: Vec<&str> = user_ids.iter().map(|user_id| user_id.as_str()).collect();

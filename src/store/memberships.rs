@@ -257,12 +257,7 @@ async fn load_labels(
             content
         FROM account_data
         WHERE user_nid = ANY($1)
-            AND event_type IN (
-                'm.direct',
-                'm.tag',
-                'm.ignored_user_list',
-                'm.invite_permission_config'
-            )
+            AND event_type IN ('m.direct', 'm.tag', 'm.invite_permission_config')
         "#,
         users,
     )

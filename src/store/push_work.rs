@@ -46,15 +46,14 @@ pub async fn stall(
     Ok(())
 }
 
-/// Notes that a gateway answers again and has been told up to a position.
-///
-/// `false` if the others are further by now: then there is more to tell.
+/// Notes that a gateway answers again and has been told up to a position. If the others are further by
+/// now, there is more to tell, and it is tried once more.
 pub async fn recover(
     conn: &mut PgConnection,
     id: i64,
     at: StreamPosition,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query_scalar!(
+) -> Result<(), StoreError> {
+    sqlx::query!(
         r#"
         UPDATE pushers p
         SET stalled_at = CASE WHEN c.upto <= $2 THEN NULL ELSE $2 END,
@@ -68,14 +67,13 @@ pub async fn recover(
             FOR SHARE
         ) c
         WHERE p.pusher_id = $1
-        RETURNING p.stalled_at IS NULL AS "is_well!" -- a test is never null
         "#,
         id,
         at as StreamPosition,
     )
-    .fetch_optional(conn)
+    .execute(conn)
     .await?;
-    Ok(done.unwrap_or(true))
+    Ok(())
 }
 
 /// Takes failing gateways that are to be tried again, until `lease_ends_ms`.

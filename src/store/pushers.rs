@@ -71,8 +71,8 @@ pub struct NewPusher<'a> {
     pub set_ms: i64,
 }
 
-/// The pushers of a user.
-pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<Pusher>, StoreError> {
+/// The pushers of users.
+pub async fn list(conn: &mut PgConnection, users: &[UserNid]) -> Result<Vec<Pusher>, StoreError> {
     let pushers = sqlx::query_as!(
         Pusher,
         r#"
@@ -91,10 +91,10 @@ pub async fn list(conn: &mut PgConnection, user: UserNid) -> Result<Vec<Pusher>,
             stalled_ms,
             attempts
         FROM pushers
-        WHERE user_nid = $1
+        WHERE user_nid = ANY($1)
         ORDER BY pusher_id
         "#,
-        user as UserNid,
+        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -294,39 +294,4 @@ pub async fn recipients(
         }
     }
     Ok(recipients)
-}
-
-/// The HTTP pushers of users, those of failing gateways apart.
-pub async fn list_well(
-    conn: &mut PgConnection,
-    users: &[UserNid],
-) -> Result<Vec<Pusher>, StoreError> {
-    let pushers = sqlx::query_as!(
-        Pusher,
-        r#"
-        SELECT pusher_id AS id,
-            user_nid AS "user: UserNid",
-            kind,
-            app_id,
-            pushkey,
-            app_display_name,
-            device_display_name,
-            profile_tag,
-            lang,
-            data,
-            set_ms,
-            stalled_at AS "stalled_at: StreamPosition",
-            stalled_ms,
-            attempts
-        FROM pushers
-        WHERE user_nid = ANY($1)
-            AND kind = 1
-            AND stalled_at IS NULL
-        ORDER BY pusher_id
-        "#,
-        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(pushers)
 }

@@ -22,19 +22,35 @@ pub struct ThreadsOf {
     pub until: RoomPosition,
 }
 
-/// How many unread messages each thread of these rooms has for a reader: those after the reader's
+/// A room whose threads somebody has read, all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadsRead {
+    /// The reader.
+    pub user: UserNid,
+    /// The room.
+    pub room: RoomNid,
+    /// How far.
+    pub position: RoomPosition,
+    /// The count of unread messages up to there.
+    pub notify_count: i64,
+}
+
+/// Unread messages of threads, by the roots of these, for a reader in a room.
+type CountsOfThreads = HashMap<(UserNid, RoomNid), Vec<(OwnedEventId, i64)>>;
+
+/// How many unread messages each thread of these rooms has for their readers: those after the reader's
 /// receipt for the thread and after what the reader has written in it. Threads without any are left
 /// out.
 pub async fn count_threads(
     conn: &mut PgConnection,
-    reader: UserNid,
-    rooms: &[ThreadsOf],
-) -> Result<HashMap<RoomNid, Vec<(OwnedEventId, i64)>>, StoreError> {
+    rooms: &[(UserNid, ThreadsOf)],
+) -> Result<CountsOfThreads, StoreError> {
     let rows = sqlx::query!(
         r#"
         WITH recent AS MATERIALIZED (
-            SELECT q.room_nid, e.position, e.thread_id, e.sender_nid, e.notifies
-            FROM UNNEST($2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS q (room_nid, after, until)
+            SELECT q.user_nid, q.room_nid, e.position, e.thread_id, e.sender_nid, e.notifies
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
+                AS q (user_nid, room_nid, after, until)
             CROSS JOIN LATERAL (
                 SELECT position, thread_id, sender_nid, notifies
                 FROM thread_events
@@ -45,48 +61,51 @@ pub async fn count_threads(
                 LIMIT $5
             ) e
         ), thread AS (
-            SELECT t.room_nid, t.thread_id,
+            SELECT t.user_nid, t.room_nid, t.thread_id,
                 GREATEST(
                     COALESCE(t.written, 0),
                     COALESCE((
                         SELECT MAX(c.position)
                         FROM receipts c
                         WHERE c.room_nid = t.room_nid
-                            AND c.user_nid = $1
+                            AND c.user_nid = t.user_nid
                             AND c.thread_id = t.thread_id
                     ), 0)
                 ) AS read
             FROM (
-                SELECT room_nid, thread_id,
-                    MAX(position) FILTER (WHERE sender_nid = $1) AS written
+                SELECT user_nid, room_nid, thread_id,
+                    MAX(position) FILTER (WHERE sender_nid = user_nid) AS written
                 FROM recent
-                GROUP BY room_nid, thread_id
+                GROUP BY user_nid, room_nid, thread_id
             ) t
         )
-        SELECT r.room_nid AS "room!: RoomNid", -- a materialized query
+        SELECT r.user_nid AS "user!: UserNid", -- a materialized query
+            r.room_nid AS "room!: RoomNid",
             r.thread_id AS "thread_id!",
             COUNT(*) AS "unread!" -- an aggregate is never null
         FROM recent r
-        JOIN thread t ON t.room_nid = r.room_nid AND t.thread_id = r.thread_id
+        JOIN thread t ON t.user_nid = r.user_nid
+            AND t.room_nid = r.room_nid
+            AND t.thread_id = r.thread_id
         WHERE r.notifies
-            AND r.sender_nid <> $1
+            AND r.sender_nid <> r.user_nid
             AND r.position > t.read
-        GROUP BY r.room_nid, r.thread_id
+        GROUP BY r.user_nid, r.room_nid, r.thread_id
         "#,
-        reader as UserNid,
-        &rooms.iter().map(|of| of.room.0).collect::<Vec<_>>(),
-        &rooms.iter().map(|of| of.after.0).collect::<Vec<_>>(),
-        &rooms.iter().map(|of| of.until.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|(user, _)| user.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|(_, of)| of.room.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|(_, of)| of.after.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|(_, of)| of.until.0).collect::<Vec<_>>(),
         MAX_THREAD_EVENTS,
     )
     .fetch_all(conn)
     .await?;
-    let mut counts: HashMap<RoomNid, Vec<(OwnedEventId, i64)>> = HashMap::new();
+    let mut counts = CountsOfThreads::new();
     for row in rows {
         // What is no id is no thread that anybody could name.
         if let Ok(thread) = EventId::parse(&row.thread_id) {
             counts
-                .entry(row.room)
+                .entry((row.user, row.room))
                 .or_default()
                 .push((thread, row.unread));
         }
@@ -144,27 +163,37 @@ pub async fn find_thread(
     Ok(thread.and_then(|thread| EventId::parse(thread).ok()))
 }
 
-/// Notes how far a user has read all threads of a room, where that is known to be so.
+/// Notes how far users have read all threads of rooms, where that is known to be so. A row that
+/// somebody else is writing is left for the next time.
 async fn update_threads_read(
     conn: &mut PgConnection,
-    user: UserNid,
-    room: RoomNid,
-    position: RoomPosition,
-    notify_count: i64,
+    read: &[ThreadsRead],
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        UPDATE memberships
-        SET threads_position = $3,
-            threads_notify_count = $4
-        WHERE user_nid = $1
-            AND room_nid = $2
-            AND threads_position < $3
+        WITH new AS (
+            SELECT m.user_nid, m.room_nid, n.position, n.notify_count
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
+                AS n (user_nid, room_nid, position, notify_count)
+            JOIN memberships m ON m.user_nid = n.user_nid
+                AND m.room_nid = n.room_nid
+                AND m.threads_position < n.position
+            FOR UPDATE OF m SKIP LOCKED
+        )
+        UPDATE memberships m
+        SET threads_position = n.position,
+            threads_notify_count = n.notify_count
+        FROM new n
+        WHERE m.user_nid = n.user_nid
+            AND m.room_nid = n.room_nid
         "#,
-        user as UserNid,
-        room as RoomNid,
-        position as RoomPosition,
-        notify_count,
+        &read.iter().map(|read| read.user.0).collect::<Vec<_>>(),
+        &read.iter().map(|read| read.room.0).collect::<Vec<_>>(),
+        &read.iter().map(|read| read.position.0).collect::<Vec<_>>(),
+        &read
+            .iter()
+            .map(|read| read.notify_count)
+            .collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;
@@ -172,19 +201,14 @@ async fn update_threads_read(
 }
 
 impl Store {
-    /// Notes how far a user has read all threads of a room, where each of them was seen to be read:
+    /// Notes how far users have read all threads of rooms, where each of them was seen to be read:
     /// what comes before is not looked at again.
-    pub async fn note_threads_read(
-        &self,
-        user: UserNid,
-        room: RoomNid,
-        position: RoomPosition,
-        notify_count: i64,
-    ) -> Result<(), StoreError> {
-        let mut conn = self.conn().await?;
-        update_threads_read(&mut conn, user, room, position, notify_count).await?;
-        self.live()
-            .note_threads_read(user, room, position, notify_count);
+    pub async fn note_threads_read(&self, read: &[ThreadsRead]) -> Result<(), StoreError> {
+        if read.is_empty() {
+            return Ok(());
+        }
+        update_threads_read(&mut *self.conn().await?, read).await?;
+        self.live().note_threads_read(read);
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn own_changes(user: UserNid, entries: &[Arc<Entry>]) -> HashMap<Room
             before: member.before,
             joined: false,
         });
-        change.joined |= member.after == Membership::Join && member.before != Membership::Join;
+        change.joined |= member.joins();
     }
     changes
 }

@@ -14,13 +14,10 @@ use super::{
 use crate::rooms::Unread;
 use crate::store::{
     Membership, RoomNid, RoomPosition, StreamPosition, UserNid, account_data,
-    live::{Change, Heads, RoomHead, RoomOfUser, Since, TimelineEvent, UserRooms},
+    live::{Change, Heads, PUSH_RULES, RoomHead, RoomOfUser, Since, TimelineEvent, UserRooms},
     receipts::{self, Receipt},
     stream,
 };
-
-/// The account data that holds a user's push rules.
-pub(super) const PUSH_RULES: &str = "m.push_rules";
 
 /// How often memory is looked at again because a room fell out of it in between.
 const MAX_LOOKS: usize = 4;

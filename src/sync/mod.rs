@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     filter::{Events, Filter},
-    older::Listening,
+    older::{Listening, MAX_EVENTS},
     presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
     token::{InvalidToken, SyncToken},
 };

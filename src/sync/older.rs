@@ -34,7 +34,7 @@ const DEFAULT_LIMIT: u32 = 10;
 /// The most events of a room.
 const MAX_LIMIT: u32 = 100;
 /// The most events of one answer about what came after.
-const MAX_EVENTS: usize = 100;
+pub const MAX_EVENTS: usize = 100;
 /// How many entries of the stream are looked at together, and how often in one request.
 const PAGE: usize = 500;
 /// How many such pages one request looks at: whoever is further behind asks again.
@@ -177,7 +177,7 @@ impl Sync {
             "account_data": self.account_data_of(actor, room_id).await?,
         });
         if let Some(membership) = self.membership(actor, room_id).await? {
-            told["membership"] = membership.into();
+            told["membership"] = membership.as_str().into();
         }
         Ok(told)
     }
@@ -187,19 +187,13 @@ impl Sync {
         &self,
         actor: &Actor,
         room_id: &RoomId,
-    ) -> Result<Option<&'static str>, Error> {
+    ) -> Result<Option<Membership>, Error> {
         let Some(room) = self.0.rooms.find_room(room_id).await? else {
             return Ok(None);
         };
         let rooms = self.rooms_of(actor).await?;
         let of_user = rooms.get(room.nid()).filter(|of_user| !of_user.forgotten);
-        Ok(of_user.map(|of_user| match of_user.membership {
-            Membership::Join => "join",
-            Membership::Invite => "invite",
-            Membership::Knock => "knock",
-            Membership::Ban => "ban",
-            Membership::Leave => "leave",
-        }))
+        Ok(of_user.map(|of_user| of_user.membership))
     }
 
     /// What a user keeps of a room.
@@ -253,6 +247,8 @@ impl Sync {
         loop {
             // What comes after this look wakes it.
             news.mark_unchanged();
+            let seen = rooms.find_room(room_id).await?;
+            let seen = seen.map(|room| (room.nid(), room.head().position()));
             let now = SyncToken::at(store.live().position()).to_string();
             let query = MessagesQuery {
                 from: Some(start.to_owned()),
@@ -262,8 +258,6 @@ impl Sync {
                 filter: RoomEventFilter::default(),
             };
             let page = rooms.messages(actor, room_id, &query).await?;
-            let seen = rooms.find_room(room_id).await?;
-            let seen = seen.map(|room| (room.nid(), room.head().position()));
             if !page.chunk.is_empty() || self.is_over(deadline) {
                 return Ok(Heard {
                     chunk: page.chunk,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Error, Request, Sync, answer::Json, missed::Missed, section::Section};
 use crate::{
-    rooms::{Count, Unread, UnreadOf},
+    rooms::{Count, Unread, UnreadBy, UnreadOf},
     store::RoomNid,
 };
 
@@ -26,9 +26,13 @@ impl Sync {
                 of_user: &news.of_user,
             })
             .collect();
-        let (actor, own) = (&request.actor, missed.rooms.own_rules());
-        let rooms = self.0.rooms.unread(actor.user, &actor.user_id, own, &rooms);
-        Ok(rooms.await?)
+        let by = UnreadBy {
+            user: request.actor.user,
+            user_id: &request.actor.user_id,
+            own: missed.rooms.own_rules(),
+            rooms,
+        };
+        Ok(self.0.rooms.unread(by).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::event::{Pdu, PowerLevels};
 
 /// The most users whose mention counts in one event.
-pub const MAX_MENTIONS: usize = 50;
+const MAX_MENTIONS: usize = 50;
 
 /// Whom an event notifies by the predefined rules, its sender apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,9 +24,6 @@ pub enum Class {
 impl Rules {
     /// What the rules make of a room of so many joined members.
     pub fn class(&self, user_id: &UserId, room_id: &RoomId, members: usize) -> Class {
-        if self.is_predefined {
-            return Class::Predefined;
-        }
         let members = u64::try_from(members).unwrap_or(u64::MAX);
         let own = self.in_room(room_id, members);
         if own.is_empty() {
@@ -68,8 +65,7 @@ impl Rules {
 }
 
 /// Rules without the last ones that only say that nobody is notified: without them nobody is.
-fn without_end<'a>(rules: &(impl AsRef<[InRoom<'a>]> + ?Sized)) -> Vec<InRoom<'a>> {
-    let rules = rules.as_ref();
+fn without_end<'a>(rules: &[InRoom<'a>]) -> Vec<InRoom<'a>> {
     let end = rules.iter().rposition(|rule| rule.notifies);
     let end = end.map_or(0, |last| last + 1);
     rules.get(..end).unwrap_or_default().to_vec()

@@ -23,7 +23,7 @@ use ruma::{
 };
 
 pub use self::{
-    broadcast::{Broadcast, MAX_MENTIONS, notifies_by_kind},
+    broadcast::{Broadcast, notifies_by_kind},
     class::Class,
     subject::{Reader, Subject},
 };
@@ -39,8 +39,6 @@ const MAX_RULES: usize = 5_000;
 #[derive(Clone, Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Whether they tell apart what the predefined ones do not.
-    is_predefined: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -84,16 +82,12 @@ impl Rules {
         let rules = override_.chain(content).chain(room).chain(sender);
         Self {
             rules: rules.chain(underride).take(MAX_RULES).collect(),
-            is_predefined: false,
         }
     }
 
     /// The predefined rules, for a user who has no others.
     pub fn predefined(user_id: &UserId) -> Self {
-        Self {
-            is_predefined: true,
-            ..Self::new(&Ruleset::server_default(user_id))
-        }
+        Self::new(&Ruleset::server_default(user_id))
     }
 
     /// What the rules say of an event of somebody else.

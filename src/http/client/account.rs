@@ -17,18 +17,14 @@ use ruma::{
         request_3pid_management_token_via_msisdn, request_password_change_token_via_msisdn,
         request_registration_token_via_msisdn, unbind_3pid, whoami,
     },
-    api::{
-        IncomingRequest, Metadata,
-        client::uiaa::AuthData,
-        error::{DeserializationError, ErrorCode},
-    },
+    api::{client::uiaa::AuthData, error::ErrorCode},
     thirdparty::{Medium, ThirdPartyIdentifier, ThirdPartyIdentifierInit},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::raw;
+use super::{raw, said::Said};
 use crate::{
     accounts::{Accounts, AddressAdd, EmailTokenRequest, PasswordChange, Reach},
     http::{ApiError, AppState, RouterExt as _, Ruma, peer::ClientAddress, plain::Plain},
@@ -65,54 +61,22 @@ async fn whoami(
     Ok(response)
 }
 
-/// A request to change a password, and what it says of other devices: ruma's own type has a
-/// default in its place.
-struct PasswordRequest {
-    body: change_password::v3::Request,
-    logout_devices: Option<bool>,
-}
-
-impl Metadata for PasswordRequest {
-    const METHOD: http::Method = change_password::v3::Request::METHOD;
-    const RATE_LIMITED: bool = change_password::v3::Request::RATE_LIMITED;
-    type Authentication = <change_password::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <change_password::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = change_password::v3::Request::PATH_BUILDER;
-}
-
-impl IncomingRequest for PasswordRequest {
-    type EndpointError = <change_password::v3::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = change_password::v3::Response;
-
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        path: &[&str],
-    ) -> Result<Self, DeserializationError> {
-        #[derive(Deserialize)]
-        struct Said {
-            logout_devices: Option<IgnoredAny>,
-        }
-        let said: Said = serde_json::from_slice(request.body())?;
-        let body = change_password::v3::Request::try_from_http_request_inner(request, path)?;
-        Ok(Self {
-            logout_devices: said.logout_devices.map(|_| body.logout_devices),
-            body,
-        })
-    }
+/// Whether a change of the password says what becomes of the devices: ruma's own type has a default in
+/// its place.
+#[derive(Deserialize)]
+struct Devices {
+    logout_devices: Option<IgnoredAny>,
 }
 
 /// `POST /_matrix/client/v3/account/password`.
 async fn change_password(
     State(accounts): State<Accounts>,
-    request: Ruma<PasswordRequest>,
+    request: Ruma<Said<change_password::v3::Request, Devices>>,
 ) -> Result<change_password::v3::Response, ApiError> {
-    let PasswordRequest {
-        body,
-        logout_devices,
-    } = request.body;
+    let Said { body, said } = request.body;
     let change = PasswordChange {
         new_password: Zeroizing::new(body.new_password),
-        logout_devices,
+        logout_devices: said.logout_devices.map(|_| body.logout_devices),
         auth: body.auth,
         client: Some(request.client.address),
     };

@@ -32,6 +32,7 @@ mod relations;
 pub(super) mod rendezvous;
 mod reporting;
 mod room;
+mod said;
 mod scanner;
 mod search;
 mod session;

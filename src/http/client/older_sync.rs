@@ -24,7 +24,7 @@ use crate::{
     accounts::{Reach, Requester},
     http::{ApiError, AppState, RouterExt as _, Ruma, auth},
     rooms::Actor,
-    sync::Listening,
+    sync::{Listening, MAX_EVENTS},
 };
 
 /// How many events of a room are counted where nobody says how many are wanted.
@@ -126,7 +126,7 @@ async fn events(
     let room = asked.room_id.map(OwnedRoomId::try_from).transpose();
     let room = room.map_err(|_| ApiError::invalid_param("Not a room id"))?;
     if let Some(room_id) = &room {
-        limit_history(&state, &sender, room_id, USUAL_EVENTS).await?;
+        limit_history(&state, &sender, room_id, MAX_EVENTS).await?;
     }
     let asked = Listening {
         from: asked.from,
@@ -150,6 +150,8 @@ async fn event(
     let event_id = EventId::parse(event_id.as_str());
     let event_id = event_id.map_err(|_| ApiError::invalid_param("Not an event id"))?;
     let actor = Actor::from(&*sender);
-    let event = state.rooms.event_of_any_room(&actor, &event_id).await?;
+    let room_id = state.rooms.room_of_event(&actor, &event_id).await?;
+    limit_history(&state, &sender, &room_id, 1).await?;
+    let event = state.rooms.event(&actor, &room_id, &event_id).await?;
     Ok(raw::json(event))
 }

@@ -6,15 +6,11 @@
 use axum::{Router, extract::State, response::Response};
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, UserId,
-    api::{
-        IncomingRequest, Metadata,
-        client::{
-            message::send_message_event,
-            redact::redact_event,
-            room::{create_room, upgrade_room},
-            state::send_state_event,
-        },
-        error::DeserializationError,
+    api::client::{
+        message::send_message_event,
+        redact::redact_event,
+        room::{create_room, upgrade_room},
+        state::send_state_event,
     },
     events::{StateEventType, TimelineEventType},
 };
@@ -24,6 +20,7 @@ use serde_json::value::RawValue;
 use super::{
     delayed_event::{self, Delayable},
     raw,
+    said::Said,
 };
 use crate::{
     accounts::{Error, Requester},
@@ -51,51 +48,24 @@ pub(super) fn routes() -> Router<AppState> {
         .endpoint(upgrade)
 }
 
-/// A request to make a room, and whether it says its visibility: ruma's own type has a default in
-/// its place.
-struct CreateRequest {
-    body: create_room::v3::Request,
-    says: Says,
-}
-
-impl Metadata for CreateRequest {
-    const METHOD: http::Method = create_room::v3::Request::METHOD;
-    const RATE_LIMITED: bool = create_room::v3::Request::RATE_LIMITED;
-    type Authentication = <create_room::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <create_room::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = create_room::v3::Request::PATH_BUILDER;
-}
-
-impl IncomingRequest for CreateRequest {
-    type EndpointError = <create_room::v3::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = create_room::v3::Response;
-
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        path: &[&str],
-    ) -> Result<Self, DeserializationError> {
-        #[derive(Deserialize)]
-        struct Said {
-            visibility: Option<IgnoredAny>,
-        }
-        let said: Said = serde_json::from_slice(request.body())?;
-        let says = match said.visibility {
-            Some(_) => Says::Visibility,
-            None => Says::NoVisibility,
-        };
-        let body = create_room::v3::Request::try_from_http_request_inner(request, path)?;
-        Ok(Self { body, says })
-    }
+/// Whether a request to make a room says its visibility: ruma's own type has a default in its place.
+#[derive(Deserialize)]
+struct Shown {
+    visibility: Option<IgnoredAny>,
 }
 
 /// `POST /_matrix/client/v3/createRoom`.
 async fn create(
     State(state): State<AppState>,
-    request: Ruma<CreateRequest>,
+    request: Ruma<Said<create_room::v3::Request, Shown>>,
 ) -> Result<create_room::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
     state.limits.check_user(Kind::Message, actor.user)?;
-    let CreateRequest { body, says } = request.body;
+    let Said { body, said } = request.body;
+    let says = match said.visibility {
+        Some(_) => Says::Visibility,
+        None => Says::NoVisibility,
+    };
     let invited: Vec<&UserId> = body.invite.iter().map(|user_id| &**user_id).collect();
     state.bridges.prepare_users(&invited).await?;
     check_initial_avatar(&state, &body).await?;

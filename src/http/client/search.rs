@@ -5,18 +5,14 @@
 use std::fmt::Write as _;
 
 use axum::{Router, extract::State, response::Response};
-use ruma::api::{
-    IncomingRequest, Metadata,
-    client::search::search_events::{
-        self,
-        v3::{Criteria, GroupingKey, OrderBy, SearchKeys},
-    },
-    error::DeserializationError,
+use ruma::api::client::search::search_events::{
+    self,
+    v3::{Criteria, GroupingKey, OrderBy, SearchKeys},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::raw;
+use super::{raw, said::Said};
 use crate::{
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
     rooms::{Actor, Around, Group, SearchPage, SearchQuery},
@@ -28,66 +24,35 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new().endpoint_raw(&[], search)
 }
 
-/// A search, and whether it asks for what is around results: ruma's own type has a default in its
-/// place.
-struct SearchRequest {
-    body: search_events::v3::Request,
-    wants_context: bool,
+/// Whether a search asks for what is around results: ruma's own type has a default in its place.
+#[derive(Deserialize)]
+struct Asked {
+    search_categories: Categories,
 }
 
-impl Metadata for SearchRequest {
-    const METHOD: http::Method = search_events::v3::Request::METHOD;
-    const RATE_LIMITED: bool = search_events::v3::Request::RATE_LIMITED;
-    type Authentication = <search_events::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <search_events::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = search_events::v3::Request::PATH_BUILDER;
+#[derive(Deserialize)]
+struct Categories {
+    room_events: Option<RoomEvents>,
 }
 
-impl IncomingRequest for SearchRequest {
-    type EndpointError = <search_events::v3::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = search_events::v3::Response;
-
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        path: &[&str],
-    ) -> Result<Self, DeserializationError> {
-        #[derive(Default, Deserialize)]
-        struct Said {
-            event_context: Option<IgnoredAny>,
-        }
-        #[derive(Deserialize)]
-        struct Categories {
-            room_events: Option<Said>,
-        }
-        #[derive(Deserialize)]
-        struct Body {
-            search_categories: Categories,
-        }
-        let said: Body = serde_json::from_slice(request.body())?;
-        let said = said.search_categories.room_events.unwrap_or_default();
-        let wants_context = said.event_context.is_some();
-        let body = search_events::v3::Request::try_from_http_request_inner(request, path)?;
-        Ok(Self {
-            body,
-            wants_context,
-        })
-    }
+#[derive(Deserialize)]
+struct RoomEvents {
+    event_context: Option<IgnoredAny>,
 }
 
 /// `POST /_matrix/client/v3/search`.
 async fn search(
     State(state): State<AppState>,
-    request: Ruma<SearchRequest>,
+    request: Ruma<Said<search_events::v3::Request, Asked>>,
 ) -> Result<Response, ApiError> {
     let user = request.sender.user();
     state.limits.check_user(Kind::DirectorySearch, user)?;
-    let SearchRequest {
-        body,
-        wants_context,
-    } = request.body;
+    let Said { body, said } = request.body;
     let Some(criteria) = body.search_categories.room_events else {
         return Ok(raw::json("{\"search_categories\":{}}".to_owned()));
     };
+    let said = said.search_categories.room_events;
+    let wants_context = said.is_some_and(|said| said.event_context.is_some());
     let query = query(criteria, wants_context, body.next_batch)?;
     let reader = Actor::from(&*request.sender);
     let page = state.rooms.search(&reader, &query).await?;

@@ -2,7 +2,7 @@
 //!
 //! Client-server API v1.19, `POST /rooms/{roomId}/invite`.
 
-use ruma::{OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
+use ruma::{RoomId, UserId, events::room::member::MembershipState};
 
 use super::{super::send::require_joined, MemberContent};
 use crate::{
@@ -10,9 +10,6 @@ use crate::{
     rooms::{Actor, Error, Planned, Rooms},
     store::{account_data, live},
 };
-
-/// The account data by which a user refuses invitations.
-const INVITES: &str = "m.invite_permission_config";
 
 impl Rooms {
     /// Invites a user of this server. Somebody who is invited already gets no second event.
@@ -60,6 +57,7 @@ impl Rooms {
         };
         self.update(room_id, actor, None, plan).await.map(drop)
     }
+
     /// Makes sure that none of these users of this server refuses invitations (client-server API
     /// v1.19, "Invite permission"). What the operator has to say, nobody refuses.
     ///
@@ -71,15 +69,14 @@ impl Rooms {
         user_ids: &[&UserId],
     ) -> Result<(), Error> {
         let is_operator = self.0.settings.notices_user.as_ref() == Some(&actor.user_id);
-        let local = user_ids
-            .iter()
-            .filter(|user_id| self.is_local(user_id) && !user_id.as_str().contains('\0'));
-        let local: Vec<OwnedUserId> = local.map(|user_id| (*user_id).to_owned()).collect();
+        let is_known =
+            |user_id: &&UserId| self.is_local(user_id) && !user_id.as_str().contains('\0');
+        let local: Vec<&UserId> = user_ids.iter().copied().filter(is_known).collect();
         if is_operator || local.is_empty() {
             return Ok(());
         }
         let mut conn = self.0.store.conn().await?;
-        let wishes = account_data::list_of_users(&mut conn, &local, INVITES).await?;
+        let wishes = account_data::list_of_users(&mut conn, &local, live::INVITES).await?;
         if wishes.iter().any(|content| live::refuses_invites(content)) {
             return Err(Error::InviteBlocked);
         }

@@ -73,6 +73,8 @@ impl Rooms {
         joining: &Joining<'_>,
     ) -> Result<OwnedRoomId, Error> {
         let (room_id, room) = self.named_room(room).await?;
+        // The user may have been asked in, or have left, at another process a moment ago.
+        self.0.store.catch_up().await?;
         if room.head().room().is_joined(&actor.user_id) {
             return Ok(room_id);
         }

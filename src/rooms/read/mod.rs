@@ -61,15 +61,15 @@ impl Rooms {
         texts.into_iter().next().ok_or(Error::UnknownEvent)
     }
 
-    /// One event of any room that the reader is in or was in (`GET /events/{eventId}`), as JSON.
+    /// The room of an event, of those that the reader is in or was in (`GET /events/{eventId}`).
     ///
     /// # Errors
-    /// [`Error::UnknownEvent`] as [`Self::event`].
-    pub async fn event_of_any_room(
+    /// [`Error::UnknownEvent`] where it is in none of them.
+    pub async fn room_of_event(
         &self,
         reader: &Actor,
         event_id: &EventId,
-    ) -> Result<String, Error> {
+    ) -> Result<OwnedRoomId, Error> {
         if event_id.as_str().contains('\0') {
             return Err(Error::UnknownEvent);
         }
@@ -87,8 +87,7 @@ impl Rooms {
         };
         let rooms: Vec<RoomNid> = places.iter().map(|(room, _)| *room).collect();
         let ids = store.room_ids(&rooms).await?;
-        let room_id = ids.into_values().next().ok_or(Error::UnknownEvent)?;
-        self.event(reader, &room_id, event_id).await
+        ids.into_values().next().ok_or(Error::UnknownEvent)
     }
 
     /// The ids of the rooms in which a user is joined (`GET /joined_rooms`).
@@ -116,6 +115,7 @@ impl Rooms {
         let Some(room) = self.find_room(room_id).await? else {
             return Ok(None);
         };
+        self.look_for(&room, &reader.user_id).await?;
         let viewer = self.viewer(&room, reader).await?;
         Ok(Some((room, viewer)))
     }

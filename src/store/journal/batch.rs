@@ -207,7 +207,7 @@ impl<'a> Batch<'a> {
                 ),
                 None => (false, by_others),
             };
-            let joins = member.after == Membership::Join && member.before != Membership::Join;
+            let joins = member.joins();
             newest.insert(
                 (member.user, event.room),
                 MembershipRow {

@@ -3,8 +3,8 @@
 
 use super::batch::Batch;
 use crate::{
-    event::{push, threads::MAIN},
-    store::{Conn, StoreError, live::EVERYBODY},
+    event::threads::MAIN,
+    store::{Conn, StoreError},
 };
 
 /// Who is mentioned by which event.
@@ -19,10 +19,6 @@ pub(super) async fn insert_highlights(
     if rows.is_empty() {
         return Ok(());
     }
-    let thread = |at: usize| {
-        let event = rows.get(at).map(|(_, event)| event);
-        event.and_then(|event| event.thread.as_ref())
-    };
     sqlx::query!(
         r#"
         INSERT INTO highlights (user_nid, room_nid, position, thread_id, sender_nid, extra)
@@ -35,8 +31,9 @@ pub(super) async fn insert_highlights(
         &rows.iter().map(|row| row.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.room.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.position.0).collect::<Vec<_>>(),
-        &(0..rows.len())
-            .map(|at| thread(at).map_or(MAIN, |thread| thread.as_str()))
+        &rows
+            .iter()
+            .map(|row| row.1.thread.as_ref().map_or(MAIN, |thread| thread.as_str()))
             .collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.1.sender.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.is_extra()).collect::<Vec<_>>(),
@@ -58,9 +55,6 @@ pub(super) async fn insert_thread_events(
     if rows.is_empty() {
         return Ok(());
     }
-    let notifies = |event: &crate::store::live::TimelineEvent| {
-        event.mentions.contains(&EVERYBODY) || push::notifies_by_kind(&event.pdu)
-    };
     sqlx::query!(
         r#"
         INSERT INTO thread_events (room_nid, position, thread_id, sender_nid, notifies)
@@ -72,7 +66,7 @@ pub(super) async fn insert_thread_events(
         &rows.iter().map(|row| row.0.position.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.0.sender.0).collect::<Vec<_>>(),
-        &rows.iter().map(|row| notifies(row.0)).collect::<Vec<_>>(),
+        &rows.iter().map(|row| !row.0.is_extra()).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

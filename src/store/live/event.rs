@@ -10,7 +10,6 @@ use crate::{
         Pdu,
         client_format::{self, Personal, Unsigned},
         push,
-        threads::relation,
     },
     store::{DeviceNid, Membership, RoomNid, RoomPosition, SlotNid, UserNid},
 };
@@ -62,6 +61,13 @@ pub struct MemberChange {
     pub after: Membership,
 }
 
+impl MemberChange {
+    /// Whether the user joins, and was not joined before.
+    pub fn joins(&self) -> bool {
+        self.after == Membership::Join && self.before != Membership::Join
+    }
+}
+
 /// Which device sent an event, and under which transaction id.
 #[derive(Clone, Debug)]
 pub struct SenderTransaction {
@@ -111,16 +117,11 @@ impl TimelineEvent {
     /// main timeline do, and so does joining; reactions do not, nor does what machinery sends.
     pub fn marks_read(&self) -> bool {
         match &self.member {
-            Some(change) => {
-                change.user == self.sender
-                    && change.after == Membership::Join
-                    && change.before != Membership::Join
-            }
+            Some(change) => change.user == self.sender && change.joins(),
             None => {
                 self.thread.is_none()
-                    && (self.mentions.contains(&EVERYBODY)
-                        || push::notifies_by_kind(&self.pdu)
-                        || (self.slot.is_none() && relation(&self.pdu).is_none()))
+                    && (!self.is_extra()
+                        || (self.slot.is_none() && self.pdu.relates_to().is_none()))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! How a user has sorted their rooms, whom they ignore, and whether they may be invited: what account
 //! data says of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
@@ -43,15 +43,13 @@ pub fn refuses_invites(content: &str) -> bool {
     content.is_ok_and(|content| content.default_action == "block")
 }
 
-/// How a user has sorted their rooms and whom they ignore, by account data.
+/// How a user has sorted their rooms, and whether they may be invited, by account data.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
     /// The direct chats, by `m.direct`.
     pub direct: HashSet<OwnedRoomId>,
     /// The names of the tags, by `m.tag`.
     pub tags: std::collections::HashMap<RoomNid, Vec<String>>,
-    /// Whom the user ignores, by `m.ignored_user_list`.
-    pub ignored: Arc<Ignored>,
     /// Whether the user refuses all invitations, by `m.invite_permission_config`.
     pub refuses_invites: bool,
 }
@@ -61,7 +59,7 @@ const DIRECT: &str = "m.direct";
 /// The account data with the tags of a room.
 const TAG: &str = "m.tag";
 /// The account data by which a user refuses invitations.
-const INVITES: &str = "m.invite_permission_config";
+pub const INVITES: &str = "m.invite_permission_config";
 /// The most direct chats and the most tags of a room that lists of rooms know of.
 const MAX_LABELS: usize = 10_000;
 
@@ -79,7 +77,6 @@ impl Labels {
                 let ids = ids.filter_map(Value::as_str).take(MAX_LABELS);
                 self.direct = ids.filter_map(|id| id.try_into().ok()).collect();
             }
-            (None, IGNORED_USERS) => self.ignored = Arc::new(ignored_users(content.get())),
             (None, INVITES) => self.refuses_invites = refuses_invites(content.get()),
             (Some(room), TAG) => {
                 let content = serde_json::from_str::<Value>(content.get()).unwrap_or_default();
@@ -100,6 +97,6 @@ impl Labels {
 
     /// Whether account data of a type says anything of this.
     pub(super) fn concerns(event_type: &str) -> bool {
-        matches!(event_type, DIRECT | TAG | IGNORED_USERS | INVITES)
+        matches!(event_type, DIRECT | TAG | INVITES)
     }
 }

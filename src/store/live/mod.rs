@@ -38,10 +38,10 @@ pub use self::{
     counts::NotifyCount,
     devices::{DeviceNews, ListNews},
     event::{DELAYED, MemberChange, SenderTransaction, TimelineEvent},
-    labels::{Ignored, Labels, refuses_invites},
+    labels::{INVITES, Ignored, Labels, refuses_invites},
     room::{LiveRoom, RoomHead, RoomWriter},
     survey::Survey,
-    user::{EVERYBODY, Highlight, OwnRules, RoomOfUser, UserRooms},
+    user::{EVERYBODY, Highlight, NOTICES, OwnRules, PUSH_RULES, RoomOfUser, UserRooms},
 };
 use self::{activity::LiveActivity, user::OnlineUser, window::Window};
 use super::{Membership, RoomNid, StreamPosition, UserNid};

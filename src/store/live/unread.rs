@@ -1,7 +1,7 @@
 //! What changes users' views beside what they do themselves.
 
 use super::{Inner, Live, TimelineEvent};
-use crate::store::{RoomNid, RoomPosition, UserNid};
+use crate::store::{RoomNid, RoomPosition, unread::ThreadsRead};
 
 impl Live {
     /// Forgets the messages of a room up to a position: they were deleted.
@@ -9,18 +9,13 @@ impl Live {
         self.write().window.purge(room, position);
     }
 
-    /// Notes how far a user has read all threads of a room.
-    pub(in crate::store) fn note_threads_read(
-        &self,
-        user: UserNid,
-        room: RoomNid,
-        position: RoomPosition,
-        notify_count: i64,
-    ) {
-        if let Some(online) = self.write().users.get_mut(&user) {
-            online
-                .rooms_mut()
-                .note_threads_read(room, position, notify_count);
+    /// Notes how far users have read all threads of rooms.
+    pub(in crate::store) fn note_threads_read(&self, read: &[ThreadsRead]) {
+        let mut inner = self.write();
+        for read in read {
+            if let Some(online) = inner.users.get_mut(&read.user) {
+                online.rooms_mut().note_threads_read(read);
+            }
         }
     }
 }

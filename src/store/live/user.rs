@@ -22,7 +22,7 @@ use crate::{
         push::{self, Rules},
         threads::MAIN,
     },
-    store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid},
+    store::{Membership, RoomNid, RoomPosition, StreamPosition, UserNid, unread::ThreadsRead},
 };
 
 /// Who is meant by a mention of the whole room.
@@ -32,9 +32,9 @@ pub const EVERYBODY: UserNid = UserNid(0);
 const MAX_HIGHLIGHTS: usize = 100;
 
 /// The tag of the room in which the operator tells people something.
-const NOTICES: &str = "m.server_notice";
+pub const NOTICES: &str = "m.server_notice";
 /// The account data that makes a user's rules.
-const PUSH_RULES: &str = "m.push_rules";
+pub const PUSH_RULES: &str = "m.push_rules";
 
 /// One room in a user's view.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +80,7 @@ pub struct OwnRules {
     /// The user's rules; `None` for those that are predefined.
     pub rules: Option<Arc<Rules>>,
     /// Whom the user ignores.
-    pub ignored: Option<Arc<Ignored>>,
+    pub ignored: Arc<Ignored>,
 }
 
 impl OwnRules {
@@ -88,13 +88,8 @@ impl OwnRules {
     pub fn new(user_id: &UserId, rules: Option<&str>, ignored: Option<&str>) -> Self {
         Self {
             rules: rules.and_then(|rules| parse_rules(user_id, rules)),
-            ignored: ignored.and_then(parse_ignored),
+            ignored: ignored.map(ignored_users).map(Arc::new).unwrap_or_default(),
         }
-    }
-
-    /// Whether there is nothing but what is predefined.
-    pub fn is_predefined(&self) -> bool {
-        self.rules.is_none() && self.ignored.is_none()
     }
 }
 
@@ -106,11 +101,6 @@ fn parse_rules(user_id: &UserId, content: &str) -> Option<Arc<Rules>> {
     let Content { global } = serde_json::from_str(content).ok()?;
     let rules = push::merged(global, Ruleset::server_default(user_id));
     Some(Arc::new(Rules::new(&rules)))
-}
-
-fn parse_ignored(content: &str) -> Option<Arc<Ignored>> {
-    let users = ignored_users(content);
-    (!users.is_empty()).then(|| Arc::new(users))
 }
 
 /// All rooms that a user has to do with, and whom the user ignores. Cheap to clone.
@@ -139,7 +129,7 @@ impl UserRooms {
 
     /// Whom the user ignores.
     pub fn ignored(&self) -> &Arc<Ignored> {
-        &self.labels.ignored
+        &self.own.ignored
     }
 
     /// The same, with what its user has said about being notified.
@@ -254,7 +244,9 @@ impl UserRooms {
                     (None, PUSH_RULES, Some(user_id)) => {
                         self.own.rules = parse_rules(user_id, content.get());
                     }
-                    (None, IGNORED_USERS, _) => self.own.ignored = parse_ignored(content.get()),
+                    (None, IGNORED_USERS, _) => {
+                        self.own.ignored = Arc::new(ignored_users(content.get()));
+                    }
                     _ => {}
                 }
             }
@@ -270,22 +262,19 @@ impl UserRooms {
     /// An event lost its content, and with it whom it mentioned.
     pub(super) fn forget_highlight(&mut self, event: &TimelineEvent) {
         let is_it = |highlight: &Highlight| highlight.position == event.position;
-        if let Some(room) = self.rooms.get_mut(&event.room)
-            && room.highlights.iter().any(is_it)
+        let room = self.rooms.get(&event.room);
+        // Writing copies what others look at, so there must be something to write.
+        if room.is_some_and(|room| room.highlights.iter().any(is_it))
+            && let Some(room) = self.rooms.get_mut(&event.room)
         {
             Arc::make_mut(&mut room.highlights).retain(|highlight| !is_it(highlight));
         }
     }
 
     /// Notes that the threads of a room are read up to a position, where it is known to be so.
-    pub(super) fn note_threads_read(
-        &mut self,
-        room: RoomNid,
-        position: RoomPosition,
-        notify_count: i64,
-    ) {
-        if let Some(room) = self.rooms.get_mut(&room) {
-            room.mark_threads_read(position, notify_count);
+    pub(super) fn note_threads_read(&mut self, read: &ThreadsRead) {
+        if let Some(room) = self.rooms.get_mut(&read.room) {
+            room.mark_threads_read(read.position, read.notify_count);
         }
     }
 }

@@ -11,14 +11,13 @@ use crate::{
     rooms::Rooms,
     store::{
         Membership, RoomNid, UserNid, account_data,
-        live::{Change, Survey},
+        live::{Change, PUSH_RULES, Survey},
         receipts::{self, Receipt},
     },
     sync::{
         Error, Sync,
         answer::plain_event,
         devices::{DeviceParts, Wanted},
-        missed::PUSH_RULES,
         write::{receipts_event, typing_event},
     },
 };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::Pdu,
-    rooms::{Unread, UnreadOf},
+    rooms::{Unread, UnreadBy, UnreadOf},
     store::{
         Membership, RoomNid, RoomPosition,
         live::{RoomHead, RoomOfUser, Survey},
@@ -171,11 +171,13 @@ impl Sync {
             })
             .collect();
         let actor = &conversation.request.actor;
-        let own = survey.rooms.own_rules();
-        let rooms = &self.0.rooms;
-        let mut counts = rooms
-            .unread(actor.user, &actor.user_id, own, &joined)
-            .await?;
+        let by = UnreadBy {
+            user: actor.user,
+            user_id: &actor.user_id,
+            own: survey.rooms.own_rules(),
+            rooms: joined,
+        };
+        let mut counts = self.0.rooms.unread(by).await?;
         for (room, of_room) in &mut news.rooms {
             of_room.unread = counts.remove(room).unwrap_or_default();
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use ruma::UserId;
 use serde_json::json;
 
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         server::{PASSWORD, TestOptions, TestServer},
         tchap,
     },
+    media::images::png,
     operations::Operation,
 };
 
@@ -146,9 +146,7 @@ impl Site {
         for who in Who::ALL {
             people.insert(who, sessions(&open, &tchap, who).await);
         }
-        let admin = people[&Who::Admin][0].user_id.clone();
-        let admin = <&UserId>::try_from(admin.as_str()).unwrap();
-        open.app.accounts().set_admin(admin, true).await.unwrap();
+        open.make_admin(&people[&Who::Admin][0]).await;
         let agent = tchap::person(&tchap, "marie.dupont@interieur.gouv.fr").await;
         let targets = BTreeMap::from([
             (
@@ -225,10 +223,18 @@ impl Site {
         let ids = ids.map(|who| self.session(*who, 0).user_id.clone());
         let ids: Vec<String> = ids.chain([victim.user_id.clone()]).collect();
         let alias = format!("cell_{name}");
+        // Who may knock is told where knocking is what is asked for.
+        let initial_state = if name == "knock_room" {
+            let content = json!({ "join_rule": "knock" });
+            json!([{ "type": "m.room.join_rules", "state_key": "", "content": content }])
+        } else {
+            json!([])
+        };
         // Version 11: creators of later ones have no level.
         let body = json!({
             "preset": "private_chat", "room_alias_name": alias, "invite": ids,
             "room_version": "11", "power_level_content_override": { "users": users },
+            "initial_state": initial_state,
         });
         let room_id = admin.create_room(&body).await;
         for who in led.iter().chain(&in_it) {
@@ -291,9 +297,9 @@ impl Site {
 /// What a room holds that requests name.
 async fn world(owner: &Client, room_id: String, alias: String) -> World {
     let event_id = owner.send(&room_id, "Bonjour").await;
-    let headers = [("content-type", "text/plain")];
+    let headers = [("content-type", "image/png")];
     let path = "/_matrix/media/v3/upload";
-    let media = owner.raw(Method::POST, path, &headers, "Texte").await;
+    let media = owner.raw(Method::POST, path, &headers, png(8, 8)).await;
     let uri = media.expect_ok()["content_uri"]
         .as_str()
         .unwrap()

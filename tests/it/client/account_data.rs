@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use chappe::store::live::LiveOptions;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{paging::room, sliding::Connection};
+use super::{
+    paging::room,
+    sliding::{self, Connection},
+};
 use crate::harness::{
     client::{Client, encode},
     server::{TestOptions, TestServer},
@@ -215,8 +217,7 @@ async fn account_data_that_was_deleted_is_gone_and_syncs_say_so() {
                 } },
                 "extensions": { "account_data": { "enabled": true } },
             });
-            let sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
-            let first = anna.post(sliding, &body).await.expect_ok();
+            let first = anna.post(sliding::PATH, &body).await.expect_ok();
             let told = first["extensions"]["account_data"].to_string();
             assert!(
                 told.contains("m.push_rules") && !told.contains(kind),
@@ -241,15 +242,7 @@ async fn account_data_that_was_deleted_is_gone_and_syncs_say_so() {
 
 #[tokio::test]
 async fn who_comes_back_to_a_room_is_told_its_account_data() {
-    let nothing = LiveOptions {
-        window_bytes: 1,
-        ..LiveOptions::default()
-    };
-    for memory in [None, Some(nothing)] {
-        let options = TestOptions {
-            memory,
-            ..TestOptions::default()
-        };
+    for options in [TestOptions::default(), TestOptions::forgetful()] {
         let server = TestServer::start(options).await;
         let (anna, ben) = (server.register("anna").await, server.register("ben").await);
         let room_id = ben.create_room(&json!({ "preset": "public_chat" })).await;

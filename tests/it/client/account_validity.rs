@@ -453,9 +453,7 @@ async fn server() -> (TestServer, Arc<ManualClock>, crate::harness::client::Clie
         ..TestOptions::default()
     })
     .await;
-    let admin = server.register("root").await;
-    let root = <&UserId>::try_from(admin.user_id.as_str()).unwrap();
-    server.app.accounts().set_admin(root, true).await.unwrap();
+    let admin = server.register_admin("root").await;
     (server, clock, admin)
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chappe::store::live::LiveOptions;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -64,27 +63,17 @@ async fn public_room(client: &Client) -> String {
         .await
 }
 
-fn users(users: &[&Client]) -> Vec<String> {
+/// The ids of users, in order.
+pub(super) fn users(users: &[&Client]) -> Vec<String> {
     let mut ids: Vec<_> = users.iter().map(|user| user.user_id.clone()).collect();
     ids.sort_unstable();
     ids
 }
 
 /// A server that remembers nothing of the stream, and one that remembers a lot.
-fn memories() -> [LiveOptions; 2] {
-    let none = LiveOptions {
-        window_bytes: 1,
-        ..LiveOptions::default()
-    };
-    [LiveOptions::default(), none]
-}
-
-async fn server_with(memory: LiveOptions) -> TestServer {
-    TestServer::start(TestOptions {
-        memory: Some(memory),
-        ..TestOptions::default()
-    })
-    .await
+pub(super) async fn servers() -> [TestServer; 2] {
+    let forgetful = TestServer::start(TestOptions::forgetful()).await;
+    [forgetful, TestServer::new().await]
 }
 
 #[tokio::test]
@@ -165,8 +154,7 @@ async fn devices_that_are_renamed_or_gone_are_told_if_they_had_keys() {
 
 #[tokio::test]
 async fn who_comes_to_share_a_room_is_changed_and_who_shares_none_any_more_has_left() {
-    for memory in memories() {
-        let server = server_with(memory).await;
+    for server in servers().await {
         let alice = server.register("alice").await;
         let bob = server.register("bob").await;
         let carol = server.register("carol").await;
@@ -205,8 +193,7 @@ async fn who_comes_to_share_a_room_is_changed_and_who_shares_none_any_more_has_l
 
 #[tokio::test]
 async fn what_happened_between_two_syncs_is_told_by_its_outcome() {
-    for memory in memories() {
-        let server = server_with(memory).await;
+    for server in servers().await {
         let alice = server.register("alice").await;
         let bob = server.register("bob").await;
         let carol = server.register("carol").await;

@@ -1,6 +1,5 @@
 //! What administrators ask about an account that somebody else has used (tchap.md, R-03, R-17).
 
-use ruma::UserId;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -10,9 +9,7 @@ use crate::harness::{
 
 async fn server() -> (TestServer, Client) {
     let server = TestServer::new().await;
-    let admin = server.register("root").await;
-    let root = <&UserId>::try_from(admin.user_id.as_str()).unwrap();
-    server.app.accounts().set_admin(root, true).await.unwrap();
+    let admin = server.register_admin("root").await;
     (server, admin)
 }
 

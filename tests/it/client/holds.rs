@@ -12,9 +12,7 @@ use crate::harness::{
 
 async fn server() -> (TestServer, Client) {
     let server = TestServer::new().await;
-    let admin = server.register("root").await;
-    let root = <&UserId>::try_from(admin.user_id.as_str()).unwrap();
-    server.app.accounts().set_admin(root, true).await.unwrap();
+    let admin = server.register_admin("root").await;
     (server, admin)
 }
 
@@ -119,7 +117,7 @@ async fn only_administrators_hold_accounts_back_and_never_each_other() {
     let accounts = server.app.accounts();
     let id = |client: &Client| -> ruma::OwnedUserId { client.user_id.as_str().try_into().unwrap() };
     accounts.deactivate_user(&id(&gone), false).await.unwrap();
-    accounts.set_admin(&id(&other), true).await.unwrap();
+    server.make_admin(&other).await;
     for what in ["lock", "suspend"] {
         let body = json!({ "locked": true, "suspended": true });
         for (sender, user_id, status, errcode) in [

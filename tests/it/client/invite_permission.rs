@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::sliding;
 use crate::harness::{
     client::{Client, encode},
     server::TestServer,
@@ -30,8 +31,7 @@ async fn invited(client: &Client, since: Option<&str>) -> Vec<String> {
 async fn slidden(client: &Client) -> Vec<String> {
     let body = json!({ "lists": { "all": { "ranges": [[0, 10]], "timeline_limit": 0,
         "required_state": [] } } });
-    let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
-    let answer = client.post(path, &body).await.expect_ok();
+    let answer = client.post(sliding::PATH, &body).await.expect_ok();
     let rooms = answer["rooms"].as_object().cloned();
     rooms
         .unwrap_or_default()

@@ -40,7 +40,7 @@ mod reporting;
 mod retention;
 mod scraping;
 mod search;
-mod sliding;
+pub(crate) mod sliding;
 mod spaces;
 mod to_device;
 mod typing;

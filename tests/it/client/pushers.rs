@@ -303,6 +303,14 @@ async fn r_35_noisy_rules_make_a_sound_for_every_message() {
         let told = gateway.of(&event_id).await;
         let sound = told["devices"][0]["tweaks"]["sound"].as_str();
         assert_eq!(sound, noisy.then_some("default"), "noisy: {noisy}");
+        // Who is named without being mentioned hears it as everybody does.
+        let content = json!({
+            "msgtype": "m.text", "body": format!("for {}", ben.user_id), "m.mentions": {},
+        });
+        let event_id = anna.send_event(&room_id, "m.room.message", &content).await;
+        let told = gateway.of(&event_id).await;
+        let sound = told["devices"][0]["tweaks"]["sound"].as_str();
+        assert_eq!(sound, noisy.then_some("default"), "noisy: {noisy}");
         // Clients work it out themselves from the rules that they are given.
         let rule = ben
             .get("pushrules/global/underride/.m.rule.message/actions")
@@ -337,7 +345,26 @@ async fn av_05_an_expired_user_gets_no_push() {
     clock.advance(Duration::from_hours(20 * 24));
     let after = dora.send(&room_id, "after").await;
     other.of(&after).await;
+    // A renewal brings notifications back, but not what came meanwhile.
+    server.make_admin(&dora).await;
+    let renewed = json!({ "user_id": ben.user_id, "expiration_ts": 9_999_999_999_999_i64 });
+    let path = "/_synapse/client/email_account_validity/admin";
+    dora.post(path, &renewed).await.expect_ok();
+    let again = dora.send(&room_id, "again").await;
+    gateway.of(&again).await;
+    other.of(&again).await;
     assert!(!gateway.told().iter().any(|told| told["event_id"] == *after));
+    // Who is locked is told nothing either.
+    let path = format!("/_matrix/client/v1/admin/lock/{}", encode(&carl.user_id));
+    dora.put(&path, &json!({ "locked": true }))
+        .await
+        .expect_ok();
+    let unheard = dora.send(&room_id, "not for Carl").await;
+    gateway.of(&unheard).await;
+    // What comes later is looked at once all have been told of this.
+    let last = dora.send(&room_id, "last").await;
+    gateway.of(&last).await;
+    assert!(!other.told().iter().any(|told| told["event_id"] == *unheard));
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ fn count(json: &Value) -> (i64, i64) {
     (number("notification_count"), number("highlight_count"))
 }
 
-async fn of_room(
+/// What a sync tells of a room: the messages of the main timeline, and those of threads.
+pub(super) async fn of_room(
     client: &Client,
     room_id: &str,
     threads: bool,

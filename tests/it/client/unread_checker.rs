@@ -1,5 +1,5 @@
 //! Unread counts against a checker, which works them out from the events, the rules and the receipts
-//! alone.
+//! alone. Which thread an event is in is taken from the server.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,9 +13,9 @@ use chappe::{
     },
 };
 use ruma::{OwnedEventId, RoomId, UserId};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::paging::path;
+use super::{paging::path, unread::of_room};
 use crate::harness::{
     client::{Client, encode},
     server::TestServer,
@@ -113,25 +113,8 @@ async fn recount(
 
 /// What a client does see.
 async fn seen(client: &Client, room_id: &str) -> (Count, BTreeMap<String, Count>) {
-    let filter = json!({ "room": { "timeline": { "unread_thread_notifications": true } } });
-    let filter = encode(&filter.to_string());
-    let answer = client
-        .get(&format!("sync?filter={filter}"))
-        .await
-        .expect_ok();
-    let room = &answer["rooms"]["join"][room_id];
-    let count = |json: &Value| {
-        let number = |name: &str| json[name].as_i64().unwrap();
-        (number("notification_count"), number("highlight_count"))
-    };
-    let by_thread = room["unread_thread_notifications"].as_object();
-    let by_thread = by_thread.into_iter().flatten();
-    (
-        count(&room["unread_notifications"]),
-        by_thread
-            .map(|(root, it)| (root.clone(), count(it)))
-            .collect(),
-    )
+    let (main, threads) = of_room(client, room_id, true).await;
+    (main, threads.into_iter().collect())
 }
 
 /// One room, in which people do anything.
@@ -204,18 +187,20 @@ impl Play {
         let room = format!("pushrules/global/room/{}", encode(&self.room_id));
         let word = "pushrules/global/content/cake";
         let switch = "pushrules/global/underride/.m.rule.message/enabled";
-        match self.pick(6) {
+        let answer = match self.pick(6) {
             0 => client.put(&room, &json!({ "actions": [] })).await,
-            1 => client.delete(&room).await,
+            // There may be none to delete.
+            1 => return drop(client.delete(&room).await),
             2 => {
                 let actions = json!(["notify", { "set_tweak": "highlight" }]);
                 let rule = json!({ "pattern": "cake", "actions": actions });
                 client.put(word, &rule).await
             }
-            3 => client.delete(word).await,
+            3 => return drop(client.delete(word).await),
             4 => client.put(switch, &json!({ "enabled": false })).await,
             _ => client.put(switch, &json!({ "enabled": true })).await,
         };
+        answer.expect_ok();
     }
 }
 

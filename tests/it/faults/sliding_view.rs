@@ -8,10 +8,10 @@ use super::{
     log::{Logged, Reader, check_room},
     view::{Members, Own, Place, RoomView, list, page_back, text},
 };
-use crate::harness::client::{Client, encode};
-
-/// Where it is.
-const PATH: &str = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+use crate::{
+    client::sliding::PATH,
+    harness::client::{Client, encode},
+};
 
 /// How a client looks at its rooms.
 #[derive(Clone, Copy, Debug)]

@@ -151,6 +151,35 @@ async fn both_processes_send_into_one_room_at_once() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_at_one_process_is_in_at_the_other() {
+    let pair = Pair::new().await;
+    let (anna, ben) = (pair.anna.at(&pair.other.url), pair.ben.at(&pair.other.url));
+    let elsewhere = pair.ben.at(&pair.one.url);
+    for preset in ["public_chat", "private_chat"].repeat(10) {
+        let body = json!({ "preset": preset });
+        let room_id = pair.anna.create_room(&body).await;
+        // The other process knows the room as it was before.
+        anna.get(&format!("rooms/{}/state", encode(&room_id)))
+            .await
+            .expect_ok();
+        if preset == "private_chat" {
+            pair.anna.invite(&room_id, &ben.user_id).await.expect_ok();
+            ben.join(&room_id).await.expect_ok();
+        } else {
+            elsewhere.join(&room_id).await.expect_ok();
+            let page = ben.messages(&room_id, "").await;
+            assert_eq!(page["chunk"][0]["state_key"], ben.user_id.as_str());
+        }
+        ben.send(&room_id, "there").await;
+        elsewhere.leave(&room_id).await.expect_ok();
+        if preset == "public_chat" {
+            ben.join(&room_id).await.expect_ok();
+            ben.send(&room_id, "back").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_sync_token_of_one_process_works_at_the_other() {
     let pair = Pair::new().await;
     let elsewhere = pair.anna.at(&pair.other.url);

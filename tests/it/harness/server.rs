@@ -52,6 +52,17 @@ impl TestOptions {
             ..Self::default()
         }
     }
+
+    /// A server that remembers nothing of the stream.
+    pub(crate) fn forgetful() -> Self {
+        Self {
+            memory: Some(LiveOptions {
+                window_bytes: 1,
+                ..LiveOptions::default()
+            }),
+            ..Self::default()
+        }
+    }
 }
 
 /// A server. It ends when it is dropped, without a farewell; see also [`TestServer::stop`].
@@ -153,6 +164,20 @@ impl TestServer {
     pub(crate) async fn register(&self, name: &str) -> Client {
         let mut client = self.client();
         client.register(name, PASSWORD).await;
+        client
+    }
+
+    /// Makes somebody an administrator.
+    pub(crate) async fn make_admin(&self, client: &Client) {
+        let user_id = client.user_id.as_str().try_into().unwrap();
+        let accounts = self.app.accounts();
+        accounts.set_admin(user_id, true).await.unwrap();
+    }
+
+    /// Registers an administrator.
+    pub(crate) async fn register_admin(&self, name: &str) -> Client {
+        let client = self.register(name).await;
+        self.make_admin(&client).await;
         client
     }
 

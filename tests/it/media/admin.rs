@@ -7,23 +7,13 @@ use serde_json::json;
 
 use super::*;
 
-/// Makes somebody an administrator.
-async fn admin(server: &TestServer) -> Client {
-    let client = server.register("admin").await;
-    let user_id = client.user_id.as_str().try_into().unwrap();
-    server
-        .app
-        .accounts()
-        .set_admin(user_id, true)
-        .await
-        .unwrap();
-    client
-}
-
 #[tokio::test]
 async fn what_is_withdrawn_cannot_be_had_under_any_name_until_it_is_given_back() {
     let server = server("").await;
-    let (anna, admin) = (server.register("anna").await, admin(&server).await);
+    let (anna, admin) = (
+        server.register("anna").await,
+        server.register_admin("admin").await,
+    );
     let first = upload(&anna, "text/plain", b"bad").await;
     let second = upload(&anna, "text/plain", b"bad").await;
     let good = upload(&anna, "text/plain", b"good").await;
@@ -83,7 +73,7 @@ async fn what_is_deleted_goes_with_its_bytes_once_nobody_has_them() {
     let (anna, bert, admin) = (
         server.register("anna").await,
         server.register("bert").await,
-        admin(&server).await,
+        server.register_admin("admin").await,
     );
     let first = upload(&anna, "text/plain", b"12345678").await;
     let second = upload(&bert, "text/plain", b"12345678").await;

@@ -6,7 +6,8 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 use super::*;
 
-pub(super) fn png(width: u32, height: u32) -> Vec<u8> {
+/// An image of this size.
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let image = RgbImage::from_fn(width, height, |x, y| {
         Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 77])
     });

@@ -1,7 +1,7 @@
 //! What people upload and download.
 
 mod admin;
-mod images;
+pub(crate) mod images;
 mod previews;
 mod uploads;
 

@@ -1,4 +1,4 @@
-//! What stays of a file that was scanned: nothing that opens it, and nothing that names it.
+//! What stays of a file that was scanned: nothing that opens it, and no name in the log.
 
 use std::{fs, path::Path};
 
@@ -47,7 +47,7 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn r_04_nothing_stays_of_a_scanned_file_that_opens_or_names_it() {
+async fn r_04_nothing_stays_of_a_scanned_file_that_opens_it_and_the_log_does_not_name_it() {
     const PLAIN: &[u8] = b"what only two people shall read, and nobody else";
     let clamd = Clamd::start();
     let options = TestOptions::with(&format!(

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use chappe::store::live::LiveOptions;
 use serde_json::{Value, json};
 
 use super::{Connection, public_room};
-use crate::harness::{
-    client::Client,
-    keys::Device,
-    server::{TestOptions, TestServer},
+use crate::{
+    client::device_lists::{servers, users},
+    harness::{keys::Device, server::TestServer},
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -33,25 +31,6 @@ fn lists(answer: &Value) -> (Vec<String>, Vec<String>) {
 
 async fn news(sync: &mut Connection<'_>) -> (Vec<String>, Vec<String>) {
     lists(&sync.sync(&body()).await)
-}
-
-fn users(users: &[&Client]) -> Vec<String> {
-    let mut ids: Vec<_> = users.iter().map(|user| user.user_id.clone()).collect();
-    ids.sort_unstable();
-    ids
-}
-
-/// Servers that remember nothing of the stream, and a lot.
-async fn servers() -> [TestServer; 2] {
-    let nothing = LiveOptions {
-        window_bytes: 1,
-        ..LiveOptions::default()
-    };
-    let options = TestOptions {
-        memory: Some(nothing),
-        ..TestOptions::default()
-    };
-    [TestServer::start(options).await, TestServer::new().await]
 }
 
 #[tokio::test]
