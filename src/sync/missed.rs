@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Error, Request, Sync,
-    entries::{OwnChange, events_of, logged_changes, own_changes},
+    entries::{OwnChange, events_of, hides_invite, logged_changes, own_changes},
 };
 use crate::rooms::Unread;
 use crate::store::{
@@ -85,8 +85,11 @@ impl Sync {
                         .joined
                         .push(JoinedNews::new(room, head, of_user, None, None));
                 }
-                (Membership::Invite, Some(head)) if !seen.rooms.hides_invite(room) => {
-                    missed.invited.push(head);
+                (Membership::Invite, Some(head)) => {
+                    let user_id = &request.actor.user_id;
+                    if !hides_invite(&seen.rooms, room, &head, user_id) {
+                        missed.invited.push(head);
+                    }
                 }
                 (Membership::Knock, Some(head)) => missed.knocked.push(head),
                 _ => {}
@@ -193,7 +196,7 @@ impl Sync {
                 }
                 _ => {
                     if let Some(own) = own {
-                        missed.add_other(*room, head, of_user, own, Some(from));
+                        missed.add_other(request, *room, head, own, Some(from));
                     }
                 }
             }
@@ -275,7 +278,7 @@ impl Sync {
                         .push(JoinedNews::new(room, head, of_user, from, None));
                 }
             } else if let Some(own) = own {
-                missed.add_other(room, head, of_user, own, from);
+                missed.add_other(request, room, head, own, from);
             }
         }
         let rooms: Vec<_> = missed.joined.iter().map(|news| news.room).collect();
@@ -386,28 +389,41 @@ impl Missed {
     /// A room in which the user is not joined, after a change of the user's membership.
     fn add_other(
         &mut self,
+        request: &Request,
         room: RoomNid,
         head: &Arc<RoomHead>,
-        of_user: &RoomOfUser,
         own: OwnChange,
         from: Option<RoomPosition>,
     ) {
+        let Some(of_user) = self.rooms.get(room) else {
+            return;
+        };
         let was_joined = own.before == Membership::Join;
-        match of_user.membership {
-            Membership::Invite if self.rooms.hides_invite(room) => {}
-            Membership::Invite => self.invited.push(Arc::clone(head)),
-            Membership::Knock => self.knocked.push(Arc::clone(head)),
-            Membership::Leave | Membership::Ban => {
-                self.left.push(LeftNews {
-                    room,
-                    head: Arc::clone(head),
-                    at: of_user.position,
-                    // Who came and went since knows nothing of the room.
-                    from: from.filter(|_| was_joined),
-                    was_joined: was_joined || own.joined,
-                });
+        let left = match of_user.membership {
+            // Of a room that they were in, they hear how that ended.
+            Membership::Invite if hides_invite(&self.rooms, room, head, &request.actor.user_id) => {
+                own.left
             }
-            Membership::Join => {}
+            Membership::Invite => {
+                self.invited.push(Arc::clone(head));
+                None
+            }
+            Membership::Knock => {
+                self.knocked.push(Arc::clone(head));
+                None
+            }
+            Membership::Leave | Membership::Ban => Some(of_user.position),
+            Membership::Join => None,
+        };
+        if let Some(at) = left {
+            self.left.push(LeftNews {
+                room,
+                head: Arc::clone(head),
+                at,
+                // Who came and went since knows nothing of the room.
+                from: from.filter(|_| was_joined),
+                was_joined: was_joined || own.joined,
+            });
         }
     }
 

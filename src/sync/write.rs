@@ -60,15 +60,10 @@ impl Sync {
         missed.joined.retain(|news| wanted(&news.head));
         missed.left.retain(|news| wanted(&news.head));
         missed.invited.retain(wanted);
-        let ignored = Arc::clone(missed.rooms.ignored());
-        missed.invited.retain(|head| {
-            let own = head.room().member(&request.actor.user_id);
-            !own.is_some_and(|own| ignored.contains(own.pdu.sender()))
-        });
         missed.knocked.retain(wanted);
         let typing = self.typing(request, &missed);
         let mut joined = self.joined_sections(request, &missed.joined).await?;
-        if !ignored.is_empty() && !request.full_state {
+        if !missed.rooms.ignored().is_empty() && !request.full_state {
             leave_out_the_unheard(&mut missed.joined, &mut joined);
         }
         let left = self.left_sections(request, &missed.left).await?;

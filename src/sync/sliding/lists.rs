@@ -20,7 +20,7 @@ use crate::{
         Membership, RoomNid,
         live::{Activity, RoomHead, RoomOfUser, Survey},
     },
-    sync::{Error, Sync},
+    sync::{Error, Sync, entries::hides_invite},
 };
 
 /// A room that a client is told of.
@@ -124,17 +124,15 @@ impl Sync {
         let refused = invited.iter().copied();
         let refused = refused.filter(|room| survey.rooms.hides_invite(*room));
         let mut unwanted: HashSet<RoomNid> = refused.collect();
-        let ignored = survey.rooms.ignored();
-        if ignored.is_empty() {
+        if survey.rooms.ignored().is_empty() {
             return Ok(unwanted);
         }
         let rooms = self.0.store.load_rooms(&invited).await?;
-        let is_ignored = |head: &RoomHead| {
-            let own = head.room().member(&request.actor.user_id);
-            own.is_some_and(|own| ignored.contains(own.pdu.sender()))
-        };
-        let ignored = rooms.iter().filter(|room| is_ignored(&room.head()));
-        unwanted.extend(ignored.map(|room| room.nid()));
+        let user_id = &request.actor.user_id;
+        let hidden = rooms
+            .iter()
+            .filter(|room| hides_invite(&survey.rooms, room.nid(), &room.head(), user_id));
+        unwanted.extend(hidden.map(|room| room.nid()));
         Ok(unwanted)
     }
 

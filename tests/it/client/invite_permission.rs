@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::sliding;
 use crate::harness::{
     client::{Client, encode},
-    server::TestServer,
+    server::{TestOptions, TestServer},
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -119,4 +119,50 @@ async fn invitations_from_before_are_not_shown_until_they_are_wanted_again() {
     set(&ben, &json!({ "default_action": "block" })).await;
     ben.join(&room).await.expect_ok();
     assert_eq!(slidden(&ben).await, [room]);
+}
+
+#[tokio::test]
+async fn who_is_removed_and_asked_back_by_somebody_they_ignore_hears_that_they_are_out() {
+    for options in [TestOptions::default(), TestOptions::forgetful()] {
+        let server = TestServer::start(options).await;
+        let anna = server.register("anna").await;
+        let ben = server.register("ben").await;
+        let carl = server.register("carl").await;
+        let levels = json!({ "invite": 0 });
+        let body = json!({ "preset": "public_chat", "power_level_content_override": levels });
+        let room = anna.create_room(&body).await;
+        carl.join(&room).await.expect_ok();
+        ben.join(&room).await.expect_ok();
+        let path = format!(
+            "user/{}/account_data/m.ignored_user_list",
+            encode(&ben.user_id)
+        );
+        let ignored = json!({ "ignored_users": { &carl.user_id: {} } });
+        ben.put(&path, &ignored).await.expect_ok();
+        let before = ben.sync(None, NOW).await;
+        let since = before["next_batch"].as_str().unwrap();
+        let kick = json!({ "user_id": ben.user_id, "reason": "enough" });
+        let path = format!("rooms/{}/kick", encode(&room));
+        anna.post(&path, &kick).await.expect_ok();
+        let unheard = anna.send(&room, "without Ben").await;
+        carl.invite(&room, &ben.user_id).await.expect_ok();
+
+        let sync = ben.sync(Some(since), NOW).await;
+        assert!(sync["rooms"]["invite"].is_null(), "{sync:#}");
+        let left = &sync["rooms"]["leave"][&room]["timeline"]["events"];
+        let left = left.as_array().unwrap();
+        let last = left.last().unwrap();
+        assert_eq!(last["content"]["membership"], "leave");
+        assert_eq!(last["content"]["reason"], "enough");
+        assert!(
+            left.iter()
+                .all(|event| event["event_id"] != unheard.as_str())
+        );
+        // Who was not in the room hears nothing of the next one either.
+        let since = sync["next_batch"].as_str().unwrap();
+        anna.post(&path, &kick).await.expect_ok();
+        carl.invite(&room, &ben.user_id).await.expect_ok();
+        let sync = ben.sync(Some(since), NOW).await;
+        assert!(sync["rooms"].is_null(), "{sync:#}");
+    }
 }
