@@ -15,9 +15,9 @@ mod subject;
 use ruma::{
     UserId,
     push::{
-        Action, ConditionalPushRule, HighlightTweakValue, PatternedPushRule,
-        PredefinedOverrideRuleId, PredefinedUnderrideRuleId, RuleKind, Ruleset, SimplePushRule,
-        SoundTweakValue, Tweak,
+        Action, ConditionalPushRule, EventMatchConditionData, HighlightTweakValue,
+        PatternedPushRule, PredefinedOverrideRuleId, PredefinedUnderrideRuleId, PushCondition,
+        RuleKind, Ruleset, ScalarJsonValue, SimplePushRule, SoundTweakValue, Tweak,
     },
     user_id,
 };
@@ -87,7 +87,7 @@ impl Rules {
 
     /// The predefined rules, for a user who has no others.
     pub fn predefined(user_id: &UserId) -> Self {
-        Self::new(&Ruleset::server_default(user_id))
+        Self::new(&usual(user_id))
     }
 
     /// What the rules say of an event of somebody else.
@@ -104,10 +104,41 @@ impl Rules {
     }
 }
 
+/// The predefined rules of a user, those of polls among them (MSC3930).
+///
+/// They name the types of polls' events in `event_match`, as other servers do and clients look for,
+/// where ruma has `event_property_is`; both match the same.
+pub fn usual(user_id: &UserId) -> Ruleset {
+    let in_words_of_clients = |mut rule: ConditionalPushRule| {
+        for condition in &mut rule.conditions {
+            if let PushCondition::EventPropertyIs(data) = condition
+                && data.key == "type"
+                && let ScalarJsonValue::String(of_type) = &data.value
+            {
+                let data = EventMatchConditionData::new("type".to_owned(), of_type.clone());
+                *condition = PushCondition::EventMatch(data);
+            }
+        }
+        rule
+    };
+    let mut rules = Ruleset::server_default(user_id);
+    rules.override_ = rules
+        .override_
+        .into_iter()
+        .map(in_words_of_clients)
+        .collect();
+    rules.underride = rules
+        .underride
+        .into_iter()
+        .map(in_words_of_clients)
+        .collect();
+    rules
+}
+
 /// The predefined rules of a user. `noisy`: every message makes a sound, as people of Tchap are used
 /// to.
 pub fn predefined(user_id: &UserId, noisy: bool) -> Ruleset {
-    let mut rules = Ruleset::server_default(user_id);
+    let mut rules = usual(user_id);
     if noisy {
         let loud = || {
             vec![
@@ -118,6 +149,9 @@ pub fn predefined(user_id: &UserId, noisy: bool) -> Ruleset {
         for rule in [
             PredefinedUnderrideRuleId::Message,
             PredefinedUnderrideRuleId::Encrypted,
+            // Polls are as messages are.
+            PredefinedUnderrideRuleId::PollStart,
+            PredefinedUnderrideRuleId::PollEnd,
         ] {
             // A rule that is there can be given actions.
             let _ = rules.set_actions(RuleKind::Underride, rule, loud());

@@ -302,6 +302,135 @@ fn noisy_rules_make_a_sound_and_count_the_same() {
     assert_eq!(noisy.class(&bob, room.room_id(), 5), Class::Predefined);
 }
 
+/// The ids of a kind's rules.
+fn listed(kind: &Value) -> Vec<&str> {
+    let rules = kind.as_array().unwrap().iter();
+    rules.filter_map(|rule| rule["rule_id"].as_str()).collect()
+}
+
+#[test]
+fn the_rules_of_polls_stand_where_their_proposal_has_them() {
+    let rules = serde_json::to_value(predefined(&user("bob"), false)).unwrap();
+    let poll = |name: &str| format!(".org.matrix.msc3930.rule.poll_{name}");
+    let override_ = listed(&rules["override"]);
+    assert_eq!(override_.last(), Some(&&*poll("response")));
+    let underride = listed(&rules["underride"]);
+    let last = underride
+        .iter()
+        .skip_while(|id| **id != ".m.rule.encrypted");
+    let last: Vec<_> = last.skip(1).copied().map(str::to_owned).collect();
+    let order = ["start_one_to_one", "start", "end_one_to_one", "end"];
+    assert_eq!(last, order.map(poll));
+    let sound = json!(["notify", { "set_tweak": "sound", "value": "default" }]);
+    let cases = [
+        ("override", "response", "response", false, json!([])),
+        (
+            "underride",
+            "start_one_to_one",
+            "start",
+            true,
+            sound.clone(),
+        ),
+        ("underride", "start", "start", false, json!(["notify"])),
+        ("underride", "end_one_to_one", "end", true, sound),
+        ("underride", "end", "end", false, json!(["notify"])),
+    ];
+    for (kind, name, of_type, of_two, actions) in cases {
+        let mut conditions = vec![json!({
+            "kind": "event_match", "key": "type", "pattern": format!("org.matrix.msc3381.poll.{of_type}"),
+        })];
+        if of_two {
+            conditions.insert(0, json!({ "kind": "room_member_count", "is": "2" }));
+        }
+        let mut of_kind = rules[kind].as_array().unwrap().iter();
+        let found = of_kind.find(|rule| rule["rule_id"] == *poll(name));
+        let expected = json!({
+            "rule_id": poll(name), "default": true, "enabled": true,
+            "conditions": conditions, "actions": actions,
+        });
+        assert_eq!(found, Some(&expected));
+    }
+}
+
+#[test]
+fn polls_notify_as_messages_do_and_their_answers_do_not() {
+    let bob = user("bob");
+    let room = Builder::public("11").room;
+    let cases = [
+        (
+            "start",
+            2,
+            false,
+            json!(["notify", { "set_tweak": "sound", "value": "default" }]),
+        ),
+        ("start", 3, false, json!(["notify"])),
+        (
+            "start",
+            3,
+            true,
+            json!(["notify", { "set_tweak": "sound", "value": "default" }]),
+        ),
+        (
+            "end",
+            2,
+            false,
+            json!(["notify", { "set_tweak": "sound", "value": "default" }]),
+        ),
+        ("end", 3, false, json!(["notify"])),
+        (
+            "end",
+            3,
+            true,
+            json!(["notify", { "set_tweak": "sound", "value": "default" }]),
+        ),
+        ("response", 2, false, json!([])),
+        ("response", 3, true, json!([])),
+        ("other", 2, true, json!([])),
+    ];
+    for (of_type, members, noisy, expected) in cases {
+        let pdu = event(
+            &format!("org.matrix.msc3381.poll.{of_type}"),
+            None,
+            &json!({}),
+        );
+        let rules = Rules::new(&predefined(&bob, noisy));
+        let subject = Subject::new(&pdu, room.power_levels(), members);
+        let outcome = rules.ask(&subject, &Reader::default());
+        let actions = serde_json::to_value(outcome.actions).unwrap();
+        assert_eq!(actions, expected, "{of_type} {members} {noisy}");
+    }
+    // An answer stays silent where somebody has asked for everything else in the room.
+    let everything = json!({ "room": [{
+        "rule_id": "!room:agent.tchap.example", "default": false, "enabled": true, "actions": ["notify"],
+    }]});
+    let answer = event("org.matrix.msc3381.poll.response", None, &json!({}));
+    let subject = Subject::new(&answer, room.power_levels(), 5);
+    let everything = rules(&bob, everything);
+    assert!(!everything.ask(&subject, &Reader::default()).notifies);
+}
+
+#[test]
+fn whoever_has_stored_rules_gets_those_of_polls_and_is_counted_as_everybody() {
+    let bob = user("bob");
+    let room_id = RoomId::parse("!room:agent.tchap.example").unwrap();
+    let poll = ".org.matrix.msc3930.rule.poll_start";
+    // As it was stored when the condition had other words.
+    let rule = |enabled: bool| {
+        json!({ "underride": [{
+            "rule_id": poll, "default": true, "enabled": enabled, "actions": ["notify"],
+            "conditions": [{
+                "kind": "event_property_is", "key": "type", "value": "org.matrix.msc3381.poll.start",
+            }],
+        }]})
+    };
+    let class = |own: Value| rules(&bob, own).class(&bob, &room_id, 5);
+    assert_eq!(class(rule(true)), Class::Predefined);
+    assert_eq!(class(rule(false)), Class::Own);
+    let before: Ruleset = serde_json::from_value(json!({ "override": [] })).unwrap();
+    let now = serde_json::to_value(merged(before, predefined(&bob, false))).unwrap();
+    assert!(listed(&now["underride"]).contains(&poll));
+}
+
 proptest! {
     /// What is worked out once for everybody is what the rules of each say.
     #[test]

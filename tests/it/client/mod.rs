@@ -27,6 +27,7 @@ mod messages;
 mod older_sync;
 mod paging;
 mod password;
+mod polls;
 mod presence;
 mod profiles;
 mod pushers;

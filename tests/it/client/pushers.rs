@@ -16,14 +16,14 @@ use crate::harness::{
 };
 
 /// Gateways of this machine may be reached.
-const NEAR: &str = r#"
+pub(super) const NEAR: &str = r#"
     [push]
     allow_http = true
     [outbound]
     allow_networks = ["127.0.0.0/8"]
 "#;
 
-fn pusher(url: &str, key: &str) -> Value {
+pub(super) fn pusher(url: &str, key: &str) -> Value {
     json!({
         "kind": "http",
         "app_id": "org.example.app",
@@ -35,7 +35,7 @@ fn pusher(url: &str, key: &str) -> Value {
     })
 }
 
-async fn set(client: &Client, pusher: &Value) {
+pub(super) async fn set(client: &Client, pusher: &Value) {
     client.post("pushers/set", pusher).await.expect_ok();
 }
 
