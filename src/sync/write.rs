@@ -74,7 +74,7 @@ impl Sync {
         let mut json = Json::with_capacity(512 + 1024 * joined.len());
         json.open('{');
         json.key("next_batch");
-        let presence = self.0.presence.section(request, &missed.rooms);
+        let presence = self.0.presence.section(request, &missed.rooms, &joined);
         let token = SyncToken {
             position: missed.now,
             typing: typing.newest,

@@ -1,22 +1,27 @@
 //! The section of an answer that says who is there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ruma::{UserId, presence::PresenceState};
 use serde_json::json;
 
-use super::{Presence, Shown, share_room};
+use super::{Presence, Shown, people::People, share_room};
 use crate::{
     store::{
         Membership, RoomNid, UserNid,
-        live::{LiveRoom, UserRooms},
+        live::{LiveRoom, RoomHead, UserRooms},
     },
-    sync::{Filter, Request},
+    sync::{Filter, Request, section::Section as RoomSection},
 };
 /// How many people one answer tells of.
 const MAX_PEOPLE: usize = 500;
 /// How many changed people are looked at for one answer.
 const MAX_LOOKED_AT: usize = 5_000;
+/// How often one answer asks whether somebody is in a room that is new to the reader.
+const MAX_ASKED: usize = 100_000;
 
 /// Who is to be told of, as events, and the time of the newest change that was seen.
 #[derive(Debug, Default)]
@@ -25,10 +30,62 @@ pub(in crate::sync) struct Section {
     pub(in crate::sync) newest: i64,
 }
 
+/// With whom the reader shares a room that they did not share before: of them the reader is told
+/// though they have not changed.
+#[derive(Debug, Default)]
+struct Newcomers {
+    /// People who joined a room in which the reader is.
+    people: Vec<UserNid>,
+    /// Rooms that the reader joined, and those in which it is not known who joined.
+    rooms: Vec<Arc<RoomHead>>,
+}
+
+impl Newcomers {
+    fn of(request: &Request, sections: &[RoomSection]) -> Self {
+        let mut newcomers = Self::default();
+        for section in sections {
+            let is_unknown = section.known.is_none() && section.limited;
+            if section.from.is_none() || is_unknown {
+                newcomers.rooms.push(Arc::clone(&section.head));
+                continue;
+            }
+            let events = section.known.as_ref().unwrap_or(&section.timeline);
+            for change in events.iter().filter_map(|event| event.member) {
+                if change.after == Membership::Join
+                    && change.before != Membership::Join
+                    && change.user != request.actor.user
+                {
+                    newcomers.people.push(change.user);
+                }
+            }
+        }
+        newcomers
+    }
+
+    fn into_people(self, people: &People) -> impl Iterator<Item = UserNid> {
+        let Self {
+            people: joined,
+            rooms,
+        } = self;
+        let asked = MAX_ASKED.checked_div(rooms.len()).unwrap_or(0);
+        let members = people.present().take(asked);
+        let members = members.filter(move |(_, user_id)| {
+            let mut rooms = rooms.iter();
+            rooms.any(|head| head.room().is_joined(user_id))
+        });
+        joined.into_iter().chain(members.map(|(user, _)| user))
+    }
+}
+
 impl Presence {
     /// What a client has not been told of the people with whom it shares a room; in a first sync,
-    /// of those who are there.
-    pub(in crate::sync) fn section(&self, request: &Request, rooms: &UserRooms) -> Section {
+    /// of those who are there. `sections` are those of the rooms in which the reader is.
+    pub(in crate::sync) fn section(
+        &self,
+        request: &Request,
+        rooms: &UserRooms,
+        sections: &[RoomSection],
+    ) -> Section {
         let since = request.since.map(|since| since.presence);
         if !self.is_on() {
             return Section {
@@ -41,7 +98,7 @@ impl Presence {
         let newest = people.newest().max(since.unwrap_or(0));
         // Changes at the very time of the token were seen, and what other processes call now may
         // differ a little: no one waits for them.
-        let candidates: Vec<UserNid> = match since {
+        let mut candidates: Vec<UserNid> = match since {
             Some(since) if since >= people.newest() => Vec::new(),
             Some(since) => people.changed_after(since).take(MAX_LOOKED_AT).collect(),
             None => {
@@ -49,6 +106,12 @@ impl Presence {
                 present.take(MAX_LOOKED_AT).collect()
             }
         };
+        if since.is_some() {
+            let mut looked_at: HashSet<_> = candidates.iter().copied().collect();
+            let newcomers = Newcomers::of(request, sections).into_people(&people);
+            let newcomers = newcomers.filter(|user| looked_at.insert(*user));
+            candidates.extend(newcomers.take(MAX_LOOKED_AT));
+        }
         let candidates: Vec<Shown> = {
             let own = request.actor.user;
             let mut known = HashMap::new();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chappe::clock::ManualClock;
+use chappe::{clock::ManualClock, store::live::LiveOptions};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -34,7 +34,17 @@ async fn share_room(anna: &Client, ben: &Client) -> String {
 
 /// Syncs without being seen, and gives what is said of somebody, with the next token.
 async fn seen(client: &Client, since: Option<&str>, user_id: &str) -> (Option<Value>, String) {
-    let mut path = "sync?timeout=0&set_presence=offline".to_owned();
+    seen_while("offline", client, since, user_id).await
+}
+
+/// The same, being seen like this.
+async fn seen_while(
+    presence: &str,
+    client: &Client,
+    since: Option<&str>,
+    user_id: &str,
+) -> (Option<Value>, String) {
+    let mut path = format!("sync?timeout=0&set_presence={presence}");
     if let Some(since) = since {
         path.push_str("&since=");
         path.push_str(&encode(since));
@@ -210,4 +220,74 @@ async fn a_server_without_presence_shows_nobody() {
     assert_eq!(seen(&ben, None, &anna.user_id).await.0, None);
     let shown = ben.get(&status(&anna.user_id)).await.expect_ok();
     assert_eq!(shown, json!({ "presence": "offline" }));
+}
+
+#[tokio::test]
+async fn those_who_come_to_share_a_room_hear_who_is_there() {
+    let (server, _) = server().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let carl = server.register("carl").await;
+    for client in [&anna, &ben] {
+        client
+            .put(&status(&client.user_id), &json!({ "presence": "online" }))
+            .await
+            .expect_ok();
+    }
+    let room_id = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    carl.join(&room_id).await.expect_ok();
+    let (_, since_anna) = seen_while("online", &anna, None, &anna.user_id).await;
+    let (told, since_ben) = seen_while("online", &ben, None, &anna.user_id).await;
+    assert_eq!(told, None);
+    ben.join(&room_id).await.expect_ok();
+
+    // Neither has changed: it is the room that makes it news, for both.
+    let (told, next_anna) = seen_while("online", &anna, Some(&since_anna), &ben.user_id).await;
+    assert_eq!(told.unwrap()["presence"], "online");
+    let (told, next_ben) = seen_while("online", &ben, Some(&since_ben), &anna.user_id).await;
+    assert_eq!(told.unwrap()["presence"], "online");
+    // Carl, who was never there, is no news.
+    let (told, _) = seen_while("online", &ben, Some(&since_ben), &carl.user_id).await;
+    assert_eq!(told, None);
+
+    // It is told once, and not again for a new name.
+    let name = format!("profile/{}/displayname", encode(&ben.user_id));
+    let body = json!({ "displayname": "Benjamin" });
+    ben.put(&name, &body).await.expect_ok();
+    anna.send(&room_id, "hello").await;
+    let (told, _) = seen_while("online", &anna, Some(&next_anna), &ben.user_id).await;
+    assert_eq!(told, None);
+    let (told, _) = seen_while("online", &ben, Some(&next_ben), &anna.user_id).await;
+    assert_eq!(told, None);
+    // A filter without presence leaves it out here as well.
+    let filter = encode(r#"{"presence":{"types":[]}}"#);
+    let path = format!(
+        "sync?timeout=0&filter={filter}&since={}",
+        encode(&since_ben)
+    );
+    let answer = ben.get(&path).await.expect_ok();
+    assert_eq!(answer["presence"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_client_that_was_away_for_long_hears_of_those_who_joined() {
+    let server = TestServer::start(TestOptions {
+        memory: Some(LiveOptions {
+            window_bytes: 0,
+            ..LiveOptions::default()
+        }),
+        ..TestOptions::default()
+    })
+    .await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let body = json!({ "presence": "online" });
+    ben.put(&status(&ben.user_id), &body).await.expect_ok();
+    let room_id = anna.create_room(&json!({ "preset": "public_chat" })).await;
+    let (_, since) = seen(&anna, None, &ben.user_id).await;
+    ben.join(&room_id).await.expect_ok();
+    // His join is not among the newest events.
+    for _ in 0..12 {
+        ben.send(&room_id, "hello").await;
+    }
+    let (told, _) = seen(&anna, Some(&since), &ben.user_id).await;
+    assert_eq!(told.unwrap()["presence"], "online");
 }
