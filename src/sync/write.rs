@@ -241,7 +241,7 @@ fn write_joined(
     if tells_of_members(request, section) {
         write_summary(request, &mut json, section);
     }
-    write_quiet_parts(
+    let has_account_data = write_quiet_parts(
         request,
         &mut json,
         section.room,
@@ -250,6 +250,10 @@ fn write_joined(
         typing,
         &news.receipts,
     );
+    if section.from.is_none() && !has_account_data {
+        // Programs look into it without asking whether it is there.
+        json.events("account_data", &[]);
+    }
     if let Some(unread) = missed.unread.get(&section.room) {
         write_unread(request, &mut json, unread);
     }
@@ -272,7 +276,7 @@ fn write_quiet(
     json.into_string()
 }
 
-/// Account data, receipts and typing.
+/// Account data, receipts and typing. Says whether there was any account data.
 fn write_quiet_parts(
     request: &Request,
     json: &mut Json,
@@ -281,7 +285,7 @@ fn write_quiet_parts(
     missed: &Missed,
     typing: &Typing,
     receipts: &[Receipt],
-) {
+) -> bool {
     let filter = &request.filter;
     let mut ephemeral = Vec::new();
     if filter.ephemeral.wants_room(room_id) {
@@ -306,9 +310,7 @@ fn write_quiet_parts(
         .filter(|(event_type, _)| filter.room_account_data.wants_type(event_type))
         .map(|(event_type, content)| plain_event(event_type, content.get()))
         .collect();
-    if !account_data.is_empty() {
-        json.events("account_data", &account_data);
-    }
+    json.events_if_any("account_data", &account_data)
 }
 
 /// A room that the user left.

@@ -12,7 +12,11 @@ use super::state::{StateAt, head_text, text};
 use crate::{
     event::Pdu,
     rooms::{Actor, Error, Rooms},
+    store::RoomPosition,
 };
+
+/// The position of the creator's join, which follows the create event.
+const CREATOR_JOINED: RoomPosition = RoomPosition(2);
 
 /// Which members are asked for. With both, those for whom one of the two holds.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +72,9 @@ impl Rooms {
     ) -> Result<Vec<String>, Error> {
         let (room, mut viewer, mut at) = self.open_state(reader, room_id).await?;
         if let Some(token) = &query.at {
-            let asked = self.resolve(room.nid(), token).await?;
+            // A timeline that is told from the room's beginning has a token before it, when nobody
+            // was there: the members then are those with whom the room began.
+            let asked = self.resolve(room.nid(), token).await?.max(CREATOR_JOINED);
             if asked < at {
                 at = asked;
                 viewer.reach(&self.0.store, at).await?;

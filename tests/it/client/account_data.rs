@@ -286,3 +286,20 @@ async fn who_comes_back_to_a_room_is_told_its_account_data() {
         assert_eq!(sync().await, [Value::Null, Value::Null]);
     }
 }
+
+#[tokio::test]
+async fn a_room_without_account_data_says_so_when_it_is_told_whole() {
+    let server = TestServer::new().await;
+    let anna = server.register("anna").await;
+    let room_id = anna.create_room(&json!({})).await;
+    let answer = anna.sync(None, Duration::ZERO).await;
+    let room = &answer["rooms"]["join"][&room_id];
+    assert_eq!(room["account_data"], json!({ "events": [] }));
+    // Later answers are short.
+    anna.send(&room_id, "hello").await;
+    let answer = anna
+        .sync(answer["next_batch"].as_str(), Duration::ZERO)
+        .await;
+    let room = &answer["rooms"]["join"][&room_id];
+    assert_eq!(room["account_data"], Value::Null);
+}

@@ -264,6 +264,12 @@ async fn members_are_listed_by_membership_and_moment() {
         [a.clone()]
     );
     assert_eq!(members(&format!("at={before}")).await, [a.clone()]);
+    // The whole timeline begins before anybody was there.
+    let sync = anna.sync(None, Duration::ZERO).await;
+    let timeline = &sync["rooms"]["join"][&room_id]["timeline"];
+    let begin = timeline["prev_batch"].as_str().unwrap();
+    assert_eq!((&timeline["limited"], begin), (&json!(false), "t0"));
+    assert_eq!(members(&format!("at={begin}")).await, [a.clone()]);
     let joined = anna
         .get(&path(&room_id, "joined_members"))
         .await
