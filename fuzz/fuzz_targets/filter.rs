@@ -2,7 +2,11 @@
 //! through stays JSON.
 #![no_main]
 
-use chappe::{event::Pdu, rooms, sync::Filter};
+use chappe::{
+    event::Pdu,
+    rooms::{self, filter::RelationFilters},
+    sync::Filter,
+};
 use libfuzzer_sys::fuzz_target;
 use ruma::{
     api::client::filter::{FilterDefinition, RoomEventFilter},
@@ -22,12 +26,20 @@ fuzz_target!(|input: (&str, &str)| {
         let _ = rooms::filter::is_selective(&filter);
         let _ = rooms::filter::allows(&filter, pdu);
     }
+    if let Ok(relations) = serde_json::from_str::<rooms::filter::RelationFilter>(text)
+        && let Ok(pdu) = &pdu
+    {
+        let _ = relations.allows(pdu);
+    }
     let Ok(definition) = serde_json::from_str::<FilterDefinition>(text) else {
         return;
     };
     let stored = serde_json::to_string(&definition).unwrap();
-    let again = Filter::new(serde_json::from_str(&stored).unwrap());
-    let filter = Filter::new(definition);
+    let again = Filter::new(
+        serde_json::from_str(&stored).unwrap(),
+        RelationFilters::default(),
+    );
+    let filter = Filter::new(definition, RelationFilters::default());
     assert_eq!(format!("{filter:?}"), format!("{again:?}"));
     let _ = filter.timeline.limit();
     if let Ok(pdu) = &pdu {

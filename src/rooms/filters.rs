@@ -2,7 +2,7 @@
 
 use ruma::api::client::filter::FilterDefinition;
 
-use super::{Actor, Error, Rooms};
+use super::{Actor, Error, Rooms, filter::RelationFilters};
 use crate::store::filters;
 
 /// The largest filter, in bytes.
@@ -17,9 +17,12 @@ impl Rooms {
         &self,
         actor: &Actor,
         filter: &FilterDefinition,
+        relations: &RelationFilters,
     ) -> Result<String, Error> {
-        let json = serde_json::to_string(filter);
-        let json = json.map_err(|error| Error::Invalid(error.to_string()))?;
+        let json = serde_json::to_value(filter);
+        let mut json = json.map_err(|error| Error::Invalid(error.to_string()))?;
+        relations.add_to(&mut json);
+        let json = json.to_string();
         if json.len() > MAX_BYTES {
             return Err(Error::TooLarge("the filter"));
         }

@@ -12,7 +12,10 @@ use ruma::{
     },
 };
 
-use crate::event::Pdu;
+use crate::{
+    event::Pdu,
+    rooms::filter::{RelationFilter, RelationFilters},
+};
 
 /// The most events of one room in an answer.
 const MAX_LIMIT: u32 = 1_000;
@@ -65,13 +68,15 @@ pub struct Events {
     not_rooms: Vec<OwnedRoomId>,
     with_url: Option<bool>,
     limit: Option<u32>,
+    relations: RelationFilter,
     /// Whether nothing is left out.
     everything: bool,
 }
 
 impl Filter {
     /// The filter that a client sent.
-    pub fn new(definition: FilterDefinition) -> Self {
+    pub fn new(definition: FilterDefinition, relations: RelationFilters) -> Self {
+        let (of_timeline, of_state) = relations.into_parts();
         let room = definition.room;
         let (lazy_load_members, redundant_members) = match room.state.lazy_load_options {
             LazyLoadOptions::Enabled {
@@ -88,8 +93,8 @@ impl Filter {
             rooms: room.rooms.map(|rooms| rooms.into_iter().collect()),
             not_rooms: room.not_rooms.into_iter().collect(),
             include_leave: room.include_leave,
-            timeline: Events::of_rooms(room.timeline),
-            state: Events::of_rooms(room.state),
+            timeline: Events::of_rooms(room.timeline).related(of_timeline),
+            state: Events::of_rooms(room.state).related(of_state),
             ephemeral: Events::of_rooms(room.ephemeral),
             room_account_data: Events::of_rooms(room.account_data),
             account_data: Events::of_users(definition.account_data),
@@ -192,8 +197,14 @@ impl Events {
             rooms: filter.rooms,
             not_rooms: filter.not_rooms,
             with_url: filter.url_filter.map(|url| url == UrlFilter::EventsWithUrl),
+            relations: RelationFilter::default(),
         }
         .simplified()
+    }
+
+    fn related(mut self, relations: RelationFilter) -> Self {
+        self.relations = relations;
+        self.simplified()
     }
 
     fn of_users(filter: EventFilter) -> Self {
@@ -209,6 +220,7 @@ impl Events {
             rooms: None,
             not_rooms: Vec::new(),
             with_url: None,
+            relations: RelationFilter::default(),
         }
         .simplified()
     }
@@ -220,7 +232,8 @@ impl Events {
             && self.not_senders.is_empty()
             && self.rooms.is_none()
             && self.not_rooms.is_empty()
-            && self.with_url.is_none();
+            && self.with_url.is_none()
+            && self.relations.is_open();
         self
     }
 
@@ -255,7 +268,8 @@ impl Events {
             || (self.wants_room(room_id)
                 && self.wants_type(&pdu.event_type().to_string())
                 && self.wants_sender(pdu.sender())
-                && self.with_url.is_none_or(|wanted| wanted == has_url(pdu)))
+                && self.with_url.is_none_or(|wanted| wanted == has_url(pdu))
+                && self.relations.allows(pdu))
     }
 
     /// Whether this kind of events is wanted of a room.

@@ -46,7 +46,7 @@ use crate::{
     clock::SharedClock,
     keys::{self, Keys},
     random::Random,
-    rooms::{self, Actor, Rooms},
+    rooms::{self, Actor, Rooms, filter::RelationFilters},
     store::{DeviceNid, RoomNid, Store, StoreError, UserNid, filters},
 };
 
@@ -193,7 +193,8 @@ impl Sync {
         &self.0.presence
     }
 
-    /// The filter of a request: given in full, or by the id of a stored one.
+    /// The filter of a request: given in full, with what it says of relations, or by the id of a
+    /// stored one.
     ///
     /// # Errors
     /// [`Error::UnknownFilter`].
@@ -201,11 +202,12 @@ impl Sync {
         &self,
         user: UserNid,
         filter: Option<RequestFilter>,
+        relations: RelationFilters,
     ) -> Result<Arc<Filter>, Error> {
         let id = match filter {
             None => return Ok(Arc::default()),
             Some(RequestFilter::FilterDefinition(definition)) => {
-                return Ok(Arc::new(Filter::new(definition)));
+                return Ok(Arc::new(Filter::new(definition, relations)));
             }
             Some(RequestFilter::FilterId(id)) => id.parse().map_err(|_| Error::UnknownFilter)?,
             Some(_) => return Err(Error::UnknownFilter),
@@ -218,7 +220,8 @@ impl Sync {
         let json = json.ok_or(Error::UnknownFilter)?;
         let definition: FilterDefinition =
             serde_json::from_str(&json).map_err(|_| Error::UnknownFilter)?;
-        let filter = Arc::new(Filter::new(definition));
+        let relations = serde_json::from_str(&json).map_err(|_| Error::UnknownFilter)?;
+        let filter = Arc::new(Filter::new(definition, relations));
         self.0.filters.insert((user, id), Arc::clone(&filter));
         Ok(filter)
     }

@@ -11,17 +11,17 @@ use std::{
     time::Duration,
 };
 
-use ruma::{
-    OwnedRoomId, RoomId,
-    api::client::filter::{FilterDefinition, RoomEventFilter},
-};
+use ruma::{OwnedRoomId, RoomId, api::client::filter::FilterDefinition};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Error, Filter, MAX_TIMEOUT, Request, Sync, SyncToken, Waiting};
 use crate::{
     event::client_format::{Unsigned, client_text},
-    rooms::{Actor, MessagesQuery, Viewer},
+    rooms::{
+        Actor, MessagesQuery, Viewer,
+        filter::{RelationFilters, Wanted},
+    },
     store::{
         Membership, RoomNid, RoomPosition, StreamPosition, account_data,
         events::Direction,
@@ -84,7 +84,7 @@ impl Sync {
         let request = Request {
             actor: actor.clone(),
             since: None,
-            filter: Arc::new(Filter::new(definition)),
+            filter: Arc::new(Filter::new(definition, RelationFilters::default())),
             full_state: true,
             state_after: true,
             timeout: Duration::ZERO,
@@ -160,7 +160,7 @@ impl Sync {
             to: None,
             direction: Direction::Backward,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            filter: RoomEventFilter::default(),
+            filter: Wanted::default(),
         };
         let mut page = rooms.messages(actor, room_id, &query).await?;
         page.chunk.reverse();
@@ -255,7 +255,7 @@ impl Sync {
                 to: Some(now.clone()),
                 direction: Direction::Forward,
                 limit: MAX_EVENTS,
-                filter: RoomEventFilter::default(),
+                filter: Wanted::default(),
             };
             let page = rooms.messages(actor, room_id, &query).await?;
             if !page.chunk.is_empty() || self.is_over(deadline) {

@@ -5,10 +5,13 @@
 use axum::{Router, extract::State, response::Response};
 use ruma::api::client::filter::{create_filter, get_filter};
 
-use super::raw::{self, require_self};
+use super::{
+    raw::{self, require_self},
+    said::Said,
+};
 use crate::{
     http::{ApiError, AppState, RouterExt as _, Ruma},
-    rooms::{Actor, Rooms},
+    rooms::{Actor, Rooms, filter::RelationFilters},
 };
 
 /// Every endpoint of this file.
@@ -19,12 +22,12 @@ pub(super) fn routes() -> Router<AppState> {
 /// `POST /_matrix/client/v3/user/{userId}/filter`.
 async fn create(
     State(rooms): State<Rooms>,
-    request: Ruma<create_filter::v3::Request>,
+    request: Ruma<Said<create_filter::v3::Request, RelationFilters>>,
 ) -> Result<create_filter::v3::Response, ApiError> {
-    let body = request.body;
+    let Said { body, said } = request.body;
     require_self(&request.sender, &body.user_id)?;
     let actor = Actor::from(&*request.sender);
-    let filter_id = rooms.create_filter(&actor, &body.filter).await?;
+    let filter_id = rooms.create_filter(&actor, &body.filter, &said).await?;
     Ok(create_filter::v3::Response::new(filter_id))
 }
 

@@ -19,7 +19,7 @@ use super::raw;
 use crate::{
     accounts::Requester,
     http::{ApiError, AppState, Kind, RouterExt as _, Ruma},
-    rooms::{Actor, MessagesQuery},
+    rooms::{Actor, MessagesQuery, filter::Wanted},
     store::events,
 };
 
@@ -40,6 +40,7 @@ async fn messages(
     State(state): State<AppState>,
     request: Ruma<get_message_events::v3::Request>,
 ) -> Result<Response, ApiError> {
+    let relations = raw::filter_of(request.client.query())?;
     let body = request.body;
     let limit = count(body.limit);
     limit_history(&state, &request.sender, &body.room_id, limit).await?;
@@ -51,7 +52,10 @@ async fn messages(
             Direction::Forward => events::Direction::Forward,
         },
         limit,
-        filter: body.filter,
+        filter: Wanted {
+            events: body.filter,
+            relations,
+        },
     };
     let reader = Actor::from(&*request.sender);
     let page = state.rooms.messages(&reader, &body.room_id, &query).await?;
@@ -67,13 +71,18 @@ async fn context(
     State(state): State<AppState>,
     request: Ruma<get_context::v3::Request>,
 ) -> Result<Response, ApiError> {
+    let relations = raw::filter_of(request.client.query())?;
     let body = request.body;
     let reader = Actor::from(&*request.sender);
     let limit = count(body.limit);
     limit_history(&state, &request.sender, &body.room_id, limit).await?;
+    let filter = Wanted {
+        events: body.filter,
+        relations,
+    };
     let context = state
         .rooms
-        .context(&reader, &body.room_id, &body.event_id, limit, &body.filter)
+        .context(&reader, &body.room_id, &body.event_id, limit, &filter)
         .await?;
     let out = format!(
         "{{\"start\":\"{}\",\"end\":\"{}\",\"event\":{}",

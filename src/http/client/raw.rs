@@ -3,11 +3,22 @@
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use ruma::UserId;
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use crate::{
     accounts::Requester,
     http::{ApiError, error::JSON},
 };
+
+/// What the `filter` in a query says that ruma's types do not keep; nothing where there is none.
+pub(super) fn filter_of<T: Default + DeserializeOwned>(query: Option<&str>) -> Result<T, ApiError> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let Some((_, filter)) = pairs.find(|(key, _)| key == "filter") else {
+        return Ok(T::default());
+    };
+    serde_json::from_str(&filter).map_err(|error| ApiError::bad_json(error.to_string()))
+}
 
 /// An answer of JSON text.
 pub(super) fn json(text: String) -> Response {

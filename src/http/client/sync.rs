@@ -10,9 +10,11 @@ use axum::{
 use http::header::CONTENT_TYPE;
 use ruma::api::client::sync::sync_events;
 
+use super::raw;
 use crate::{
     accounts::{Reach, Requester},
     http::{ApiError, AppState, RouterExt as _, Ruma, error::JSON},
+    rooms::filter::RelationFilters,
     sync::{Error, Request},
 };
 
@@ -29,10 +31,19 @@ async fn sync(
     State(state): State<AppState>,
     request: Ruma<sync_events::v3::Request>,
 ) -> Result<Response, ApiError> {
-    let Ruma { sender, body, .. } = request;
+    let Ruma {
+        sender,
+        body,
+        client,
+    } = request;
     let since = body.since.as_deref().map(str::parse).transpose();
     let since = since.map_err(|_| ApiError::invalid_param("Not a sync token"))?;
-    let filter = state.sync.filter(sender.user(), body.filter).await?;
+    let relations = match &body.filter {
+        Some(sync_events::v3::Filter::FilterDefinition(_)) => raw::filter_of(client.query())?,
+        _ => RelationFilters::default(),
+    };
+    let filter = state.sync.filter(sender.user(), body.filter, relations);
+    let filter = filter.await?;
     let timeout = body.timeout.unwrap_or(Duration::ZERO);
     let waits = since.is_some() && !timeout.is_zero();
     let service = state.sync.clone();

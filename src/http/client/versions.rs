@@ -25,6 +25,7 @@ const VERSIONS: &[&str] = &[
 const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3391",
     "org.matrix.msc3814",
+    "org.matrix.msc3874",
     "org.matrix.simplified_msc3575",
 ];
 

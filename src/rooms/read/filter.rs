@@ -4,9 +4,113 @@ use ruma::{
     RoomId,
     api::client::filter::{LazyLoadOptions, RoomEventFilter, UrlFilter},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::event::Pdu;
+
+/// Which events of rooms are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// By what they are.
+    pub events: RoomEventFilter,
+    /// By how they relate to others.
+    pub relations: RelationFilter,
+}
+
+impl Wanted {
+    /// Whether an event is wanted. Which rooms it is for is not looked at.
+    pub fn allows(&self, pdu: &Pdu) -> bool {
+        allows(&self.events, pdu) && self.relations.allows(pdu)
+    }
+
+    /// Whether this may keep events of a room back.
+    pub fn is_selective(&self) -> bool {
+        is_selective(&self.events) || !self.relations.is_open()
+    }
+}
+
+/// The part of a filter that asks how events relate to others, which ruma's type leaves out
+/// (MSC3874).
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct RelationFilter {
+    /// Only events that relate to another in one of these ways.
+    #[serde(
+        default,
+        rename = "org.matrix.msc3874.rel_types",
+        skip_serializing_if = "Option::is_none"
+    )]
+    rel_types: Option<Vec<String>>,
+    /// No events that relate to another in one of these ways.
+    #[serde(
+        default,
+        rename = "org.matrix.msc3874.not_rel_types",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    not_rel_types: Vec<String>,
+}
+
+impl RelationFilter {
+    /// Whether nothing is left out.
+    pub fn is_open(&self) -> bool {
+        self.rel_types.is_none() && self.not_rel_types.is_empty()
+    }
+
+    /// Whether an event is wanted.
+    pub fn allows(&self, pdu: &Pdu) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let own = pdu.relates_to().map(|relation| &*relation.rel_type);
+        let is_one_of = |types: &[String]| types.iter().any(|wanted| own == Some(wanted));
+        self.rel_types.as_deref().is_none_or(is_one_of) && !is_one_of(&self.not_rel_types)
+    }
+}
+
+/// The same for the whole filter of a sync.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct RelationFilters {
+    #[serde(default)]
+    room: OfRooms,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+struct OfRooms {
+    #[serde(default)]
+    timeline: RelationFilter,
+    #[serde(default)]
+    state: RelationFilter,
+}
+
+impl RelationFilters {
+    /// Which events of timelines are wanted, and which state.
+    pub fn into_parts(self) -> (RelationFilter, RelationFilter) {
+        (self.room.timeline, self.room.state)
+    }
+
+    /// Adds this to the rest of a filter, as JSON.
+    pub(in crate::rooms) fn add_to(&self, filter: &mut Value) {
+        let parts = [
+            ("timeline", &self.room.timeline),
+            ("state", &self.room.state),
+        ];
+        for (key, part) in parts {
+            if let Ok(Value::Object(part)) = serde_json::to_value(part)
+                && !part.is_empty()
+                && let Some(whole) = child(filter, "room").and_then(|room| child(room, key))
+                && let Value::Object(whole) = whole
+            {
+                whole.extend(part);
+            }
+        }
+    }
+}
+
+/// An object in an object, made if it is not there.
+fn child<'a>(of: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    let empty = || Value::Object(serde_json::Map::new());
+    Some(of.as_object_mut()?.entry(key).or_insert_with(empty))
+}
 
 /// Whether a filter lets the events of a room through at all.
 pub fn allows_room(filter: &RoomEventFilter, room_id: &RoomId) -> bool {

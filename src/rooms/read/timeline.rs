@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UserId,
-    api::client::filter::RoomEventFilter,
-};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UserId};
 
-use super::{Bundles, Viewer, filter, token_after, walk::Walk};
+use super::{
+    Bundles, Viewer,
+    filter::{self, Wanted},
+    token_after,
+    walk::Walk,
+};
 use crate::{
     rooms::{Actor, Error, Rooms},
     store::{
@@ -38,7 +40,7 @@ pub struct MessagesQuery {
     /// The most events; more than 1,000 are 1,000, and none is one.
     pub limit: usize,
     /// Which events to give.
-    pub filter: RoomEventFilter,
+    pub filter: Wanted,
 }
 
 /// A page of the timeline.
@@ -103,7 +105,7 @@ impl Rooms {
             chunk: Vec::new(),
             state: Vec::new(),
         };
-        if !filter::allows_room(&query.filter, room_id) {
+        if !filter::allows_room(&query.filter.events, room_id) {
             return Ok(page);
         }
         let limit = query.limit.clamp(1, MAX_EVENTS);
@@ -123,7 +125,7 @@ impl Rooms {
         if more.is_some() && walk.cursor != from {
             page.end = Some(token_after(walk.cursor));
         }
-        if filter::is_lazy(&query.filter) {
+        if filter::is_lazy(&query.filter.events) {
             let newest = events.iter().map(|event| event.position).max();
             let senders = senders(&events);
             page.state = match newest {
@@ -146,14 +148,14 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
         limit: usize,
-        filter: &RoomEventFilter,
+        filter: &Wanted,
     ) -> Result<Context, Error> {
         let opened = self.open(reader, room_id).await?;
         let (room, mut viewer) = opened.ok_or(Error::UnknownEvent)?;
         let event = self.visible_event(&room, &mut viewer, event_id).await?;
         let event = event.ok_or(Error::UnknownEvent)?;
         let limit = limit.min(MAX_EVENTS);
-        let limit = if filter::allows_room(filter, room_id) {
+        let limit = if filter::allows_room(&filter.events, room_id) {
             limit
         } else {
             0
@@ -176,7 +178,7 @@ impl Rooms {
         let newest = after.last().map_or(event.position, |last| last.position);
         let shown = [before.as_slice(), &[Arc::clone(&event)], after.as_slice()].concat();
         let senders = senders(&shown);
-        let only_members = filter::is_lazy(filter).then_some(&senders);
+        let only_members = filter::is_lazy(&filter.events).then_some(&senders);
         let bundles = self.bundle(reader, &viewer, &shown).await?;
         let text = |events: &[_]| texts(events, &viewer, &bundles, reader, room_id);
         let event = text(&[event]);
@@ -229,7 +231,7 @@ impl Rooms {
                 Direction::Forward => newest,
             },
         };
-        let everything = RoomEventFilter::default();
+        let everything = Wanted::default();
         let found = self
             .collect(&mut viewer, &mut walk, &everything, NEAR_A_TIME)
             .await?;
@@ -275,14 +277,14 @@ impl Rooms {
         &self,
         viewer: &mut Viewer,
         walk: &mut Walk,
-        wanted: &RoomEventFilter,
+        wanted: &Wanted,
         limit: usize,
     ) -> Result<Vec<Arc<TimelineEvent>>, Error> {
         let mut events = Vec::with_capacity(limit.min(100));
         let mut left = MAX_SCANNED;
         while events.len() < limit && left > 0 {
             let missing = i64::try_from(limit - events.len()).unwrap_or(MAX_SCANNED);
-            let count = if filter::is_selective(wanted) || !viewer.ignored().is_empty() {
+            let count = if wanted.is_selective() || !viewer.ignored().is_empty() {
                 missing.max(FILTERED_PAGE)
             } else {
                 missing
@@ -310,7 +312,7 @@ impl Rooms {
                 Direction::Forward => last,
             };
             for event in found {
-                if viewer.ignores(&event) || !filter::allows(wanted, &event.pdu) {
+                if viewer.ignores(&event) || !wanted.allows(&event.pdu) {
                     continue;
                 }
                 let position = event.position;
