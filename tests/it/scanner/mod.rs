@@ -2,6 +2,7 @@
 //! (tchap.md, 7).
 
 mod clamd;
+mod daemon;
 mod privacy;
 
 use aes::{
