@@ -139,6 +139,7 @@ fn parse(answer: Vec<u8>) -> Result<Answer, Error> {
         b"image/jpeg" => Ok(Answer::Made("image/jpeg", rest)),
         b"image/png" => Ok(Answer::Made("image/png", rest)),
         b"image/gif" => Ok(Answer::Made("image/gif", rest)),
+        b"image/webp" => Ok(Answer::Made("image/webp", rest)),
         b"original" => Ok(Answer::Original),
         b"too large" => Err(Error::ImageTooLarge),
         _ => Err(Error::NoThumbnail),

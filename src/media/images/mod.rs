@@ -3,11 +3,13 @@
 //!
 //! Specification v1.19, client-server API, "Thumbnails".
 
+mod webp;
+
 use std::io::Cursor;
 
 use image::{
-    AnimationDecoder, DynamicImage, Frame, GenericImageView as _, ImageDecoder, ImageError,
-    ImageFormat, ImageReader, ImageResult, Limits,
+    AnimationDecoder, Delay, DynamicImage, Frame, GenericImageView as _, ImageDecoder, ImageError,
+    ImageFormat, ImageReader, ImageResult, Limits, RgbaImage,
     codecs::{
         gif::{GifDecoder, GifEncoder, Repeat},
         jpeg::JpegEncoder,
@@ -25,6 +27,8 @@ const QUALITY: u8 = 82;
 const MAX_FRAMES: usize = 250;
 /// How many times the pixels of a still image an animation may have, over all its frames.
 const ANIMATION: u64 = 2;
+/// The largest animation that is written without loss.
+const MAX_LOSSLESS: usize = 8 << 20;
 
 /// What to make.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -103,7 +107,7 @@ fn try_make(input: &[u8], job: &Job) -> ImageResult<Outcome> {
     let moves = moves(input, format, job);
     if moves
         && job.is_animated
-        && let Some(outcome) = animation(input, format, job)?
+        && let Some(outcome) = animation(input, format, job, MAX_LOSSLESS)?
     {
         return Ok(outcome);
     }
@@ -166,35 +170,85 @@ fn frames<'a>(
     })
 }
 
+/// How far an animation was read.
+enum Reading {
+    /// To its end.
+    Whole,
+    /// It is small enough as it is.
+    Small,
+    /// It has too many frames or pixels.
+    TooLong,
+    /// Whoever takes the frames wants no more.
+    Refused,
+}
+
 /// A smaller animation; `None` where it would be too long.
-fn animation(input: &[u8], format: ImageFormat, job: &Job) -> ImageResult<Option<Outcome>> {
-    let Some(frames) = frames(input, format, job)? else {
-        return Ok(None);
-    };
+///
+/// The specification prefers `WebP`. It is written without loss, which for pictures that move much
+/// is larger than `most`: those become a GIF.
+fn animation(
+    input: &[u8],
+    format: ImageFormat,
+    job: &Job,
+    most: usize,
+) -> ImageResult<Option<Outcome>> {
+    let mut lossless = webp::Animation::new(most);
+    let reading = read(input, format, job, |image, delay| {
+        lossless.push(image, delay)
+    })?;
+    match reading {
+        Reading::Whole => {
+            return Ok(Some(Outcome::Made {
+                content_type: "image/webp",
+                bytes: lossless.finish(),
+            }));
+        }
+        Reading::Small => return Ok(Some(Outcome::Original)),
+        Reading::TooLong => return Ok(None),
+        Reading::Refused => drop(lossless),
+    }
     let mut bytes = Vec::new();
-    {
+    let reading = {
         let mut encoder = GifEncoder::new_with_speed(&mut bytes, 20);
         encoder.set_repeat(Repeat::Infinite)?;
-        let mut pixels = 0_u64;
-        for (at, frame) in frames.enumerate() {
-            let frame = frame?;
-            let (delay, buffer) = (frame.delay(), frame.into_buffer());
-            pixels += u64::from(buffer.width()) * u64::from(buffer.height());
-            if at >= MAX_FRAMES || pixels > job.max_pixels.saturating_mul(ANIMATION) {
-                return Ok(None);
-            }
-            let image = DynamicImage::ImageRgba8(buffer);
-            if at == 0 && is_small(image.dimensions(), job) {
-                return Ok(Some(Outcome::Original));
-            }
-            let small = resize(&image, job).into_rgba8();
-            encoder.encode_frame(Frame::from_parts(small, 0, 0, delay))?;
-        }
-    }
-    Ok(Some(Outcome::Made {
+        read(input, format, job, |image, delay| {
+            encoder.encode_frame(Frame::from_parts(image, 0, 0, delay))?;
+            Ok(true)
+        })?
+    };
+    Ok(matches!(reading, Reading::Whole).then_some(Outcome::Made {
         content_type: "image/gif",
         bytes,
     }))
+}
+
+/// Gives the frames of an animation, made smaller, as long as they are taken.
+fn read(
+    input: &[u8],
+    format: ImageFormat,
+    job: &Job,
+    mut take: impl FnMut(RgbaImage, Delay) -> ImageResult<bool>,
+) -> ImageResult<Reading> {
+    let Some(frames) = frames(input, format, job)? else {
+        return Ok(Reading::TooLong);
+    };
+    let mut pixels = 0_u64;
+    for (at, frame) in frames.enumerate() {
+        let frame = frame?;
+        let (delay, buffer) = (frame.delay(), frame.into_buffer());
+        pixels += u64::from(buffer.width()) * u64::from(buffer.height());
+        if at >= MAX_FRAMES || pixels > job.max_pixels.saturating_mul(ANIMATION) {
+            return Ok(Reading::TooLong);
+        }
+        let image = DynamicImage::ImageRgba8(buffer);
+        if at == 0 && is_small(image.dimensions(), job) {
+            return Ok(Reading::Small);
+        }
+        if !take(resize(&image, job).into_rgba8(), delay)? {
+            return Ok(Reading::Refused);
+        }
+    }
+    Ok(Reading::Whole)
 }
 
 /// Makes an image smaller, never larger.

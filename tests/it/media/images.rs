@@ -2,7 +2,10 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use image::{
+    AnimationDecoder as _, DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
+    codecs::{gif::GifEncoder, webp::WebPDecoder},
+};
 
 use super::*;
 
@@ -34,13 +37,13 @@ fn bomb(width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
-async fn thumbnail(client: &Client, path: &str, query: &str) -> Download {
+pub(super) async fn thumbnail(client: &Client, path: &str, query: &str) -> Download {
     let path = format!("/_matrix/client/v1/media/thumbnail/{path}?{query}");
     get(client, &path, &[]).await
 }
 
 #[track_caller]
-fn size(file: &Download) -> (u32, u32) {
+pub(super) fn size(file: &Download) -> (u32, u32) {
     assert_eq!(file.status, 200, "{file:?}");
     let image = image::load_from_memory(&file.bytes).unwrap();
     (image.width(), image.height())
@@ -83,6 +86,50 @@ async fn thumbnails_have_the_sizes_of_the_specification_and_are_made_once() {
             .bytes,
         small
     );
+}
+
+/// A GIF of three frames.
+fn gif() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    {
+        let mut encoder = GifEncoder::new(&mut bytes);
+        for shade in [0, 100, 200] {
+            let image = RgbaImage::from_pixel(400, 300, Rgba([shade, 0, 0, 255]));
+            encoder.encode_frame(Frame::new(image)).unwrap();
+        }
+    }
+    bytes
+}
+
+fn frames(file: &Download) -> usize {
+    assert_eq!(file.header("content-type"), "image/webp", "{file:?}");
+    let decoder = WebPDecoder::new(Cursor::new(&file.bytes)).unwrap();
+    assert!(decoder.has_animation());
+    decoder.into_frames().count()
+}
+
+#[tokio::test]
+async fn what_moves_has_thumbnails_that_move_where_that_is_asked_for() {
+    let server = server("").await;
+    let anna = server.register("anna").await;
+    let path = upload(&anna, "image/gif", &gif()).await;
+    let size_asked = "width=320&height=240";
+    let moving = thumbnail(&anna, &path, &format!("{size_asked}&animated=true")).await;
+    assert_eq!((size(&moving), frames(&moving)), ((320, 240), 3));
+    assert_eq!(
+        moving.header("content-disposition"),
+        "inline; filename=\"thumbnail.webp\""
+    );
+    // An animated WebP is one too.
+    let path = upload(&anna, "image/webp", &moving.bytes).await;
+    let small = "width=96&height=96&method=crop";
+    let moving = thumbnail(&anna, &path, &format!("{small}&animated=true")).await;
+    assert_eq!((size(&moving), frames(&moving)), ((96, 96), 3));
+    for still in [format!("{small}&animated=false"), small.to_owned()] {
+        let still = thumbnail(&anna, &path, &still).await;
+        assert_eq!(size(&still), (96, 96));
+        assert_eq!(still.header("content-type"), "image/jpeg");
+    }
 }
 
 #[tokio::test]
