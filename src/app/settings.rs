@@ -198,6 +198,7 @@ pub(super) fn media(config: &Config, program: Option<&Path>) -> media::Settings 
                     .map(|key| Zeroizing::new(key.expose().to_owned())),
             ),
             prefix: media.s3.prefix.clone(),
+            timeout: media.s3.timeout.get(),
         }))
     } else {
         let default = || config.server.data_folder.join("media");

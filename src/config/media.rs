@@ -39,7 +39,7 @@ pub struct Media {
 }
 
 /// `[media.s3]`: a store that speaks the protocol of Amazon's S3.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct S3 {
     /// The bucket. Without it the bytes are in a folder.
@@ -56,6 +56,8 @@ pub struct S3 {
     pub secret_access_key_file: Option<PathBuf>,
     /// What stands before the names of all objects.
     pub prefix: Option<String>,
+    /// For how long it may say nothing.
+    pub timeout: HumanDuration,
 }
 
 /// `[media.images]`: what making a thumbnail may cost.
@@ -99,6 +101,21 @@ impl Default for Media {
             s3: S3::default(),
             images: Images::default(),
             avatars: Avatars::default(),
+        }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: None,
+            endpoint: None,
+            region: None,
+            access_key_id: None,
+            secret_access_key: None,
+            secret_access_key_file: None,
+            prefix: None,
+            timeout: HumanDuration::from_secs(30),
         }
     }
 }
@@ -147,9 +164,14 @@ impl Media {
         least("max_pending_uploads", self.max_pending_uploads == 0);
         least("images.max_pixels", self.images.max_pixels == 0);
         least("images.workers", self.images.workers == Some(0));
-        if self.images.timeout.is_zero() {
-            let message = "found 0s, expected a longer time";
-            problems.push(Problem::new("media.images.timeout", message));
+        for (key, time) in [
+            ("media.images.timeout", self.images.timeout),
+            ("media.s3.timeout", self.s3.timeout),
+        ] {
+            if time.is_zero() {
+                let message = "found 0s, expected a longer time";
+                problems.push(Problem::new(key, message));
+            }
         }
         // Its own code and tables need some.
         let least_memory = HumanSize::from_bytes(64 * MIB);

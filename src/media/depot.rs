@@ -7,19 +7,24 @@ use std::{
     ops::Range,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{
-    StreamExt as _,
+    Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt as _, WriteMultipart,
-    aws::AmazonS3Builder, local::LocalFileSystem, path::Path, prefix::PrefixStore,
+    BackoffConfig, ClientConfigKey, GetOptions, GetRange, GetResultPayload, ObjectStore,
+    ObjectStoreExt as _, RetryConfig, WriteMultipart,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    path::Path,
+    prefix::PrefixStore,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
 use super::Error;
@@ -32,6 +37,14 @@ const PARTS: usize = 1;
 const CHUNK: u64 = 256 << 10;
 /// How many of the first bytes tell the type.
 const HEAD: usize = 8 << 10;
+/// How often a store is asked again that fails: somebody waits for the answer.
+const RETRIES: usize = 4;
+/// The first and the longest pause before that.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long a download may take, and is gone on with where the store breaks it off.
+const RESUMED: Duration = Duration::from_hours(1);
+/// How many times as long as for anything else a store may take to put a large file together.
+const LAST: u32 = 4;
 
 /// Where the bytes are kept.
 #[derive(Clone, Debug)]
@@ -55,6 +68,8 @@ pub struct S3 {
     pub access_key: Option<(String, Zeroizing<String>)>,
     /// What stands before all names.
     pub prefix: Option<String>,
+    /// For how long it may say nothing.
+    pub timeout: Duration,
 }
 
 impl std::fmt::Debug for S3 {
@@ -75,6 +90,8 @@ pub struct Depot {
     store: Arc<dyn ObjectStore>,
     /// The folder, where it is one.
     folder: Option<Arc<FilePath>>,
+    /// For how long the store may say nothing, where it is not a folder.
+    patience: Option<Duration>,
 }
 
 /// What was written.
@@ -105,6 +122,7 @@ impl Depot {
                 Ok(Self {
                     store: Arc::new(store),
                     folder: Some(folder.into()),
+                    patience: None,
                 })
             }
             Place::S3(s3) => Self::open_s3(s3),
@@ -112,7 +130,23 @@ impl Depot {
     }
 
     fn open_s3(s3: &S3) -> Result<Self, Error> {
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(&s3.bucket);
+        let (init_backoff, max_backoff) = PAUSES;
+        let retry = RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff,
+                max_backoff,
+                base: 2.,
+            },
+            max_retries: RETRIES,
+            retry_timeout: RESUMED,
+        };
+        // It counts for a whole download, and so would break off those of slow clients: each step
+        // has its own time instead.
+        let all = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&s3.bucket)
+            .with_config(all, format!("{}s", RESUMED.as_secs()))
+            .with_retry(retry);
         if let Some(endpoint) = &s3.endpoint {
             let is_plain = endpoint.starts_with("http://");
             builder = builder
@@ -135,7 +169,31 @@ impl Depot {
         Ok(Self {
             store,
             folder: None,
+            patience: Some(s3.timeout),
         })
+    }
+
+    /// Waits for the store, but not for ever.
+    async fn ask<T>(
+        &self,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
+        self.ask_long(1, work).await
+    }
+
+    /// The same for what may take this many times as long.
+    async fn ask_long<T>(
+        &self,
+        times: u32,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
+        let Some(patience) = self.patience else {
+            return Ok(work.await?);
+        };
+        match timeout(patience.saturating_mul(times), work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Error::Local("the object store says nothing", silence())),
+        }
     }
 
     /// Begins to write an object.
@@ -164,10 +222,11 @@ impl Depot {
             ..GetOptions::default()
         };
         let path = Path::from(key);
-        let result = self.store.get_opts(&path, options).await?;
-        Ok(match result.payload {
-            GetResultPayload::File(file, _) => read_file(file, range),
-            GetResultPayload::Stream(stream) => stream.map(|chunk| Ok(chunk?)).boxed(),
+        let result = self.ask(self.store.get_opts(&path, options)).await?;
+        Ok(match (result.payload, self.patience) {
+            (GetResultPayload::File(file, _), _) => read_file(file, range),
+            (GetResultPayload::Stream(stream), None) => stream.map(|chunk| Ok(chunk?)).boxed(),
+            (GetResultPayload::Stream(stream), Some(patience)) => impatient(stream, patience),
         })
     }
 
@@ -176,9 +235,9 @@ impl Depot {
     /// # Errors
     /// It cannot be.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
-        match self.store.delete(&Path::from(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+        match self.ask(self.store.delete(&Path::from(key))).await {
+            Ok(()) | Err(Error::Depot(object_store::Error::NotFound { .. })) => {}
+            Err(error) => return Err(error),
         }
         self.delete_leftovers(key).await;
         Ok(())
@@ -263,11 +322,12 @@ impl Incoming {
         let part = self.part.split().freeze();
         if self.multipart.is_none() {
             let path = Path::from(self.key.as_str());
-            let upload = self.depot.store.put_multipart(&path).await?;
+            let upload = self.depot.store.put_multipart(&path);
+            let upload = self.depot.ask(upload).await?;
             self.multipart = Some(WriteMultipart::new_with_chunk_size(upload, PART));
         }
         if let Some(multipart) = &mut self.multipart {
-            multipart.wait_for_capacity(PARTS).await?;
+            self.depot.ask(multipart.wait_for_capacity(PARTS)).await?;
             multipart.put(part);
         }
         Ok(())
@@ -281,10 +341,11 @@ impl Incoming {
         let last = self.part.split().freeze();
         if let Some(mut multipart) = self.multipart.take() {
             multipart.put(last);
-            multipart.finish().await?;
+            self.depot.ask_long(LAST, multipart.finish()).await?;
         } else {
             let path = Path::from(self.key.as_str());
-            self.depot.store.put(&path, last.into()).await?;
+            let put = self.depot.store.put(&path, last.into());
+            self.depot.ask(put).await?;
         }
         self.depot.sync(&self.key).await?;
         Ok(Written {
@@ -297,11 +358,32 @@ impl Incoming {
     /// Gives the object up.
     pub async fn abort(mut self) {
         if let Some(multipart) = self.multipart.take()
-            && let Err(error) = multipart.abort().await
+            && let Err(error) = self.depot.ask(multipart.abort()).await
         {
             tracing::debug!(%error, "an upload that was given up left something behind");
         }
     }
+}
+
+fn silence() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
+
+/// A stream that ends with an error when nothing comes for too long while somebody waits for it.
+fn impatient<S>(stream: S, patience: Duration) -> ByteStream
+where
+    S: Stream<Item = object_store::Result<Bytes>> + Send + Unpin + 'static,
+{
+    let next = move |stream: Option<S>| async move {
+        let mut stream = stream?;
+        match timeout(patience, stream.next()).await {
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(stream))),
+            Ok(Some(Err(error))) => Some((Err(error.into()), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(silence()), None)),
+        }
+    };
+    stream::unfold(Some(stream), next).boxed()
 }
 
 /// Streams a part of a file. Reading waits for the disk on threads that may.
@@ -341,4 +423,24 @@ fn read_file(file: File, range: Range<u64>) -> ByteStream {
         }
     };
     stream::unfold(state, next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_download_ends_when_the_store_says_nothing_for_too_long() {
+        let patience = Duration::from_millis(50);
+        let chunks = [Bytes::from_static(b"a"), Bytes::from_static(b"b")];
+        let silent = stream::iter(chunks.map(Ok)).chain(stream::pending());
+        let mut stream = impatient(silent, patience);
+        assert_eq!(stream.next().await.unwrap().unwrap(), "a");
+        // That nobody reads for a while is not the store's fault.
+        tokio::time::sleep(patience * 2).await;
+        assert_eq!(stream.next().await.unwrap().unwrap(), "b");
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(stream.next().await.is_none());
+    }
 }

@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod images;
 mod previews;
+mod s3;
 mod uploads;
 
 use reqwest::{Method, Response, header::HeaderMap};
