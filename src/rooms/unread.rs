@@ -296,15 +296,19 @@ impl Rooms {
             asked.push((*by, *of, basis, unread, after));
         }
         let (events, threads) = self.events_of(ranges.into_values().collect()).await?;
+        let mut usual: HashMap<UserNid, Rules> = HashMap::new();
         for (by, of, basis, mut unread, after) in asked {
-            let usual = || Arc::new(Rules::predefined(by.user_id));
-            let rules = by.own.rules.clone().unwrap_or_else(usual);
+            let predefined = || Rules::predefined(by.user_id);
+            let rules = match &by.own.rules {
+                Some(rules) => &**rules,
+                None => &*usual.entry(by.user).or_insert_with(predefined),
+            };
             let last = of.head.position();
             let events = events.get(&of.room).into_iter().flatten();
             for event in events.filter(|event| event.position > after && event.position <= last) {
                 let place = (event.room, event.position);
                 let thread = event.thread.as_ref().or_else(|| threads.get(&place));
-                tell(&mut unread, event, thread, of, by, &rules);
+                tell(&mut unread, event, thread, of, by, rules);
             }
             unread.threads.retain(|_, count| *count != Count::default());
             let tally = Tally {

@@ -87,7 +87,7 @@ impl Rules {
 
     /// The predefined rules, for a user who has no others.
     pub fn predefined(user_id: &UserId) -> Self {
-        Self::new(&usual(user_id))
+        Self::new(&predefined(user_id, false))
     }
 
     /// What the rules say of an event of somebody else.
@@ -108,7 +108,7 @@ impl Rules {
 ///
 /// They name the types of polls' events in `event_match`, as other servers do and clients look for,
 /// where ruma has `event_property_is`; both match the same.
-pub fn usual(user_id: &UserId) -> Ruleset {
+fn usual(user_id: &UserId) -> Ruleset {
     let in_words_of_clients = |mut rule: ConditionalPushRule| {
         for condition in &mut rule.conditions {
             if let PushCondition::EventPropertyIs(data) = condition

@@ -17,7 +17,7 @@ use ruma::{
 
 use serde_json::{Map, Value};
 
-use super::with_fields::WithFields;
+use super::said::Said;
 use crate::{
     accounts::Requester,
     event::build,
@@ -43,10 +43,10 @@ pub(super) fn routes() -> Router<AppState> {
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`.
 async fn join(
     State(state): State<AppState>,
-    request: Ruma<WithFields<join_room_by_id_or_alias::v3::Request>>,
+    request: Ruma<Said<join_room_by_id_or_alias::v3::Request, Map<String, Value>>>,
 ) -> Result<join_room_by_id_or_alias::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    let WithFields { body, fields } = request.body;
+    let Said { body, said: fields } = request.body;
     state.bridges.prepare_room(&body.room_id_or_alias).await?;
     limit_join(&state, &actor, &body.room_id_or_alias).await?;
     let (reason, signed) = (body.reason.as_deref(), body.third_party_signed);
@@ -61,10 +61,10 @@ async fn join(
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`.
 async fn join_by_id(
     State(state): State<AppState>,
-    request: Ruma<WithFields<join_room_by_id::v3::Request>>,
+    request: Ruma<Said<join_room_by_id::v3::Request, Map<String, Value>>>,
 ) -> Result<join_room_by_id::v3::Response, ApiError> {
     let actor = Actor::from(&*request.sender);
-    let WithFields { body, fields } = request.body;
+    let Said { body, said: fields } = request.body;
     limit_join(&state, &actor, (&*body.room_id).into()).await?;
     let (reason, signed) = (body.reason.as_deref(), body.third_party_signed);
     let joining = joining(&request.sender, reason, signed, fields)?;

@@ -49,7 +49,6 @@ mod user_directory;
 mod users_info;
 mod versions;
 mod voip;
-mod with_fields;
 
 use axum::Router;
 

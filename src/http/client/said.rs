@@ -1,5 +1,5 @@
 //! Requests of which more is wanted than ruma's types keep: whether something was said at all, where
-//! they have a default in its place.
+//! they have a default in its place, or fields that they do not know.
 
 use ruma::api::{IncomingRequest, Metadata, error::DeserializationError};
 use serde::de::DeserializeOwned;

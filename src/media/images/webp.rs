@@ -101,8 +101,8 @@ impl Animation {
         for number in [
             frame.x / 2,
             frame.y / 2,
-            frame.width - 1,
-            frame.height - 1,
+            frame.width.saturating_sub(1),
+            frame.height.saturating_sub(1),
             frame.delay,
         ] {
             put_short(&mut body, number);

@@ -99,7 +99,7 @@ fn parse_rules(user_id: &UserId, content: &str) -> Option<Arc<Rules>> {
         global: Ruleset,
     }
     let Content { global } = serde_json::from_str(content).ok()?;
-    let rules = push::merged(global, push::usual(user_id));
+    let rules = push::merged(global, push::predefined(user_id, false));
     Some(Arc::new(Rules::new(&rules)))
 }
 

@@ -51,10 +51,7 @@ impl Newcomers {
             }
             let events = section.known.as_ref().unwrap_or(&section.timeline);
             for change in events.iter().filter_map(|event| event.member) {
-                if change.after == Membership::Join
-                    && change.before != Membership::Join
-                    && change.user != request.actor.user
-                {
+                if change.joins() && change.user != request.actor.user {
                     newcomers.people.push(change.user);
                 }
             }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sqlx::AssertSqlSafe;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -150,33 +151,70 @@ async fn both_processes_send_into_one_room_at_once() {
     load::check(&mut conn, &pair.room_id, &acknowledged, &views).await;
 }
 
+/// For a moment the processes hear nothing of each other, but for what they ask the database.
+async fn deafen(pair: &Pair) {
+    let mut conn = pair.one.database().connect().await;
+    let begun = Instant::now();
+    let listeners = "FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    loop {
+        let count = AssertSqlSafe(format!("SELECT COUNT(*) {listeners}"));
+        let count: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        if count == 2 {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{count} processes listen");
+        sleep(SOON).await;
+    }
+    let end = AssertSqlSafe(format!(
+        "SELECT pg_terminate_backend(pid, 5000) {listeners}"
+    ));
+    sqlx::query(end).execute(&mut conn).await.unwrap();
+}
+
 #[tokio::test]
 async fn who_is_let_in_at_one_process_is_in_at_the_other() {
     let pair = Pair::new().await;
-    let (anna, ben) = (pair.anna.at(&pair.other.url), pair.ben.at(&pair.other.url));
-    let elsewhere = pair.ben.at(&pair.one.url);
-    for preset in ["public_chat", "private_chat"].repeat(10) {
-        let body = json!({ "preset": preset });
-        let room_id = pair.anna.create_room(&body).await;
-        // The other process knows the room as it was before.
-        anna.get(&format!("rooms/{}/state", encode(&room_id)))
-            .await
-            .expect_ok();
-        if preset == "private_chat" {
-            pair.anna.invite(&room_id, &ben.user_id).await.expect_ok();
-            ben.join(&room_id).await.expect_ok();
-        } else {
-            elsewhere.join(&room_id).await.expect_ok();
-            let page = ben.messages(&room_id, "").await;
-            assert_eq!(page["chunk"][0]["state_key"], ben.user_id.as_str());
-        }
-        ben.send(&room_id, "there").await;
-        elsewhere.leave(&room_id).await.expect_ok();
-        if preset == "public_chat" {
-            ben.join(&room_id).await.expect_ok();
-            ben.send(&room_id, "back").await;
-        }
-    }
+    let there = pair.anna.at(&pair.other.url);
+    let (ben, elsewhere) = (&pair.ben, pair.ben.at(&pair.one.url));
+    // The other process knows the rooms as they were before.
+    let room = async |preset: &str| {
+        let room_id = pair.anna.create_room(&json!({ "preset": preset })).await;
+        let state = format!("rooms/{}/state", encode(&room_id));
+        there.get(&state).await.expect_ok();
+        room_id
+    };
+    let [writes, reads, invited, left] = [
+        room("public_chat").await,
+        room("public_chat").await,
+        room("private_chat").await,
+        room("public_chat").await,
+    ];
+    ben.join(&left).await.expect_ok();
+    // And Ben as he was.
+    ben.sync(None, Duration::ZERO).await;
+
+    deafen(&pair).await;
+    elsewhere.join(&reads).await.expect_ok();
+    let page = ben.messages(&reads, "").await;
+    assert_eq!(page["chunk"][0]["state_key"], ben.user_id.as_str());
+
+    deafen(&pair).await;
+    elsewhere.join(&writes).await.expect_ok();
+    ben.send(&writes, "there").await;
+
+    deafen(&pair).await;
+    pair.anna.invite(&invited, &ben.user_id).await.expect_ok();
+    ben.join(&invited).await.expect_ok();
+
+    // Who has left at one comes back at the other.
+    deafen(&pair).await;
+    elsewhere.leave(&left).await.expect_ok();
+    ben.join(&left).await.expect_ok();
+    ben.send(&left, "back").await;
 }
 
 #[tokio::test]
