@@ -13,6 +13,7 @@ mod follow;
 mod labels;
 mod room;
 mod survey;
+mod trim;
 mod unread;
 mod user;
 mod window;
@@ -56,7 +57,7 @@ pub struct LiveOptions {
     pub window_bytes: usize,
     /// The rooms in memory, in bytes.
     pub rooms_bytes: u64,
-    /// How many users without a sync are kept.
+    /// How many users without a waiting sync are kept.
     pub idle_users: usize,
 }
 
@@ -65,7 +66,7 @@ impl Default for LiveOptions {
         Self {
             window_bytes: 24 << 20,
             rooms_bytes: 192 << 20,
-            idle_users: 2_000,
+            idle_users: 5_000,
         }
     }
 }
@@ -88,6 +89,8 @@ struct Inner {
     watchers: HashMap<RoomNid, HashSet<UserNid>>,
     /// Counts the uses of views, to find the longest unused.
     uses: AtomicU64,
+    /// With how many users those without a waiting sync are counted anew.
+    trim_at: usize,
 }
 
 /// What one user missed since a position, seen at one moment.
@@ -132,6 +135,7 @@ impl Live {
                 users: HashMap::new(),
                 watchers: HashMap::new(),
                 uses: AtomicU64::new(0),
+                trim_at: options.idle_users,
             }),
             rooms,
             activities: Cache::new(MAX_ACTIVITIES),
@@ -455,46 +459,5 @@ impl Inner {
             }
         }
         self.window.push(entry);
-    }
-
-    fn forget_users(&mut self) {
-        for online in self.users.values() {
-            online.wake();
-        }
-        self.users.clear();
-        self.watchers.clear();
-    }
-
-    fn drop_user(&mut self, user: UserNid) {
-        let Some(online) = self.users.remove(&user) else {
-            return;
-        };
-        online.wake();
-        for room in online.rooms().watched() {
-            if let Some(watchers) = self.watchers.get_mut(&room) {
-                watchers.remove(&user);
-                if watchers.is_empty() {
-                    self.watchers.remove(&room);
-                }
-            }
-        }
-    }
-
-    /// Drops users without a waiting sync when there are too many, the longest unused first.
-    fn trim_users(&mut self, limit: usize) {
-        if self.users.len() < limit {
-            return;
-        }
-        let mut idle: Vec<_> = self
-            .users
-            .iter()
-            .filter(|(_, online)| !online.is_waiting())
-            .map(|(user, online)| (online.last_used(), *user))
-            .collect();
-        idle.sort_unstable();
-        let excess = idle.len() / 4 + 1;
-        for (_, user) in idle.into_iter().take(excess) {
-            self.drop_user(user);
-        }
     }
 }
