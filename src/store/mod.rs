@@ -153,6 +153,12 @@ impl Database {
             // Planning the journal's statement takes longer than running it; the statements are
             // written so that one plan suits all their arguments.
             ("plan_cache_mode", "force_generic_plan"),
+            // A plan that suits all arguments guesses many rows where there are few, and to start
+            // a worker for them takes longer than all else.
+            ("max_parallel_workers_per_gather", "0"),
+            // Such a plan is kept while a table that was empty fills, as queues do. Each statement
+            // that must be quick has its index.
+            ("enable_seqscan", "off"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
