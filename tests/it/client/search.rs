@@ -74,6 +74,42 @@ async fn words_are_found_in_french_and_english() {
 }
 
 #[tokio::test]
+async fn what_was_said_long_ago_is_found_after_what_was_said_just_now() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let (room_id, other) = (room(&anna, "shared").await, room(&ben, "shared").await);
+    let mut said = Vec::new();
+    for text in [
+        "Le rapport annuel",
+        "Rien",
+        "Les rapports",
+        "Le rapport de Ben",
+    ] {
+        said.push(anna.send(&room_id, text).await);
+        ben.send(&other, "Un autre rapport").await;
+    }
+    assert_eq!(results(&search(&anna, term("rapport")).await).len(), 3);
+    // Much else happens: those messages are beyond what is looked at one by one.
+    let mut conn = server.app.store().conn().await.unwrap();
+    sqlx::query("UPDATE stream_counter SET position = position + 5000")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    drop(conn);
+    let later = server.sibling().await;
+    let anna = anna.at(&later.url);
+    said.push(anna.send(&room_id, "Un rapport récent").await);
+    anna.send(&room_id, "Rien de neuf").await;
+    let expected = [4, 3, 2, 0].map(|nth: usize| said[nth].clone());
+    assert_eq!(results(&search(&anna, term("rapport")).await), expected);
+    let found = search(&anna, term("rapport annuel")).await;
+    assert_eq!(results(&found), [said[0].clone()]);
+    let mut others = term("rapport");
+    others["filter"] = json!({ "not_senders": [&anna.user_id] });
+    assert_eq!(results(&search(&anna, others).await), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn names_and_topics_are_found_by_their_keys() {
     let server = TestServer::new().await;
     let anna = server.register("anna").await;
