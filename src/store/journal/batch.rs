@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Committed, RoomWrite, SendWrite, Write};
+use super::{Committed, RoomWrite, SendWrite, ToDeviceRecipient, Write};
 use crate::store::{
     DeviceNid, Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
     live::{Change, Entry, RoomHead, TimelineEvent, bump},
@@ -73,6 +73,11 @@ impl<'a> Batch<'a> {
                 && write.device_lists.is_empty()
                 && write.to_device.is_none()
         })
+    }
+
+    /// Whether there are only messages to devices, which one statement writes.
+    pub(super) fn is_sends(&self) -> bool {
+        self.writes.iter().all(Write::is_send)
     }
 
     /// The rooms of the batch with the position they are expected at, in the order of locking.
@@ -280,10 +285,7 @@ impl<'a> Batch<'a> {
                 rooms: Arc::clone(&list.rooms),
             }));
             let recipients = write.to_device.iter().flat_map(|send| &send.recipients);
-            changes.extend(recipients.map(|to| Change::ToDevice {
-                user: to.user,
-                devices: to.messages.iter().map(|(device, _)| *device).collect(),
-            }));
+            changes.extend(recipients.map(ToDeviceRecipient::change));
             changes.extend(
                 write
                     .one_time_keys

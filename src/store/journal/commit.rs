@@ -1,6 +1,6 @@
 //! The statements of a commit.
 //!
-//! A batch of plain messages is one statement. Anything else comes before that statement in one
+//! A batch of plain messages is one statement, and so is one of messages to devices. Anything else comes before that statement in one
 //! transaction: first the rooms are locked and their positions compared, in the order of their
 //! numbers; the counter of the stream is taken last, so that its lock is held for one statement
 //! and the commit.
@@ -16,6 +16,7 @@ use super::{
     },
     devices::{delete_work, insert_at_positions, insert_transactions},
     relating::{delete_relations, insert_relations},
+    sends::append_sends,
     third_party::write_invitations,
     unread::{insert_highlights, insert_thread_events},
 };
@@ -31,6 +32,9 @@ pub(super) async fn commit(
     batch: &mut Batch<'_>,
     after: StreamPosition,
 ) -> Result<StreamPosition, StoreError> {
+    if batch.is_sends() {
+        return append_sends(conn, batch).await;
+    }
     let expected = batch.expectations();
     if batch.is_plain() {
         let (last, won) = append(conn, batch, &expected).await?;

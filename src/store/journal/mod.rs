@@ -14,6 +14,7 @@ mod beside;
 mod commit;
 mod devices;
 mod relating;
+mod sends;
 mod third_party;
 mod unread;
 mod write;

@@ -9,7 +9,7 @@ use crate::event::relation::Aggregation;
 use crate::store::{
     DeviceNid, RoomNid, RoomPosition, StreamPosition, UserNid,
     invitations::NewInvitation,
-    live::{RoomHead, TimelineEvent},
+    live::{Change, RoomHead, TimelineEvent},
 };
 
 /// What is written in one piece: all of it or nothing.
@@ -208,6 +208,28 @@ pub struct AccountDataWrite {
 }
 
 impl Write {
+    /// Whether there is nothing but messages to devices.
+    pub(super) fn is_send(&self) -> bool {
+        let Self {
+            room: None,
+            receipts,
+            account_data,
+            aliases,
+            publish: None,
+            device_lists,
+            to_device: Some(_),
+            one_time_keys,
+        } = self
+        else {
+            return false;
+        };
+        receipts.is_empty()
+            && account_data.is_empty()
+            && aliases.is_empty()
+            && device_lists.is_empty()
+            && one_time_keys.is_empty()
+    }
+
     /// About how much memory the write holds while it waits, in bytes.
     pub fn weight(&self) -> usize {
         let events = self.room.iter().flat_map(|room| &room.events);
@@ -220,6 +242,16 @@ impl Write {
             .sum::<usize>()
             + account_data.sum::<usize>()
             + self.to_device.as_ref().map_or(0, SendWrite::weight)
+    }
+}
+
+impl ToDeviceRecipient {
+    /// What the stream says of it.
+    pub(super) fn change(&self) -> Change {
+        Change::ToDevice {
+            user: self.user,
+            devices: self.messages.iter().map(|(device, _)| *device).collect(),
+        }
     }
 }
 
