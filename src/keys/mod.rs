@@ -32,7 +32,6 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 
-use self::news::DeviceMemory;
 pub use self::{
     backup::{BackupKeys, BackupState, NewBackup},
     claim::ClaimedKeys,
@@ -46,6 +45,7 @@ pub use self::{
     signatures::SignatureFailures,
     upload::Upload,
 };
+use self::{claim::Claims, news::DeviceMemory};
 use crate::{
     clock::SharedClock,
     policy::Policy,
@@ -67,6 +67,7 @@ struct Inner {
     clock: SharedClock,
     /// What is known of devices that sync.
     devices: Cache<DeviceNid, Arc<DeviceMemory>>,
+    claims: Claims,
 }
 
 impl Keys {
@@ -83,6 +84,7 @@ impl Keys {
             policy,
             clock,
             devices: Cache::new(DEVICES),
+            claims: Claims::default(),
         }))
     }
 

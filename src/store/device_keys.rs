@@ -1,6 +1,6 @@
 //! The keys of devices: identity keys, one-time keys and fallback keys.
 
-use ruma::{OwnedDeviceId, UserId};
+use ruma::{OwnedDeviceId, OwnedUserId};
 use sqlx::PgConnection;
 
 use super::{DeviceNid, StoreError, UserNid};
@@ -303,55 +303,58 @@ pub async fn count_all(
 }
 
 /// A key that somebody wants to have.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+#[derive(Clone, Debug)]
+pub struct Wanted {
     /// The user.
-    pub user_id: &'a UserId,
+    pub user_id: OwnedUserId,
     /// The device.
-    pub device_id: &'a str,
+    pub device_id: String,
     /// The algorithm.
-    pub algorithm: &'a str,
+    pub algorithm: String,
 }
 
 /// A key that was given out.
 #[derive(Clone, Debug)]
 pub struct Claimed {
+    /// Which of those that are wanted, from 0.
+    pub nth: usize,
     /// The user.
     pub user: UserNid,
-    /// The user's id.
-    pub user_id: String,
     /// The device.
     pub device: DeviceNid,
-    /// The device's id.
-    pub device_id: String,
     /// The key.
     pub key: SessionKey,
 }
 
-/// Gives out keys: for each device the one-time key that was uploaded first, and where there is
-/// none the fallback key. Nobody gets a one-time key that somebody else gets at the same time:
-/// keys that others have locked are passed over.
-pub async fn claim(
-    conn: &mut PgConnection,
-    wanted: &[Wanted<'_>],
-) -> Result<Vec<Claimed>, StoreError> {
+/// Gives out keys: for each wish the device's one-time key that was uploaded first, and where there
+/// is none left the fallback key. Nobody gets a one-time key that somebody else gets at the same
+/// time: keys that others have locked are passed over.
+pub async fn claim(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Claimed>, StoreError> {
+    let texts = |of: fn(&Wanted) -> &str| wanted.iter().map(of).collect::<Vec<_>>();
     let rows = sqlx::query!(
         r#"
         WITH wanted AS (
-            SELECT d.user_nid, q.user_id, d.device_nid, q.device_id, q.algorithm
-            FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[]) AS q (user_id, device_id, algorithm)
+            SELECT q.nth, d.user_nid, d.device_nid, q.algorithm,
+                -- The first wish gets the first key of the device, and so on.
+                ROW_NUMBER() OVER (PARTITION BY d.device_nid, q.algorithm ORDER BY q.nth) AS turn
+            FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[]) WITH ORDINALITY
+                AS q (user_id, device_id, algorithm, nth)
             JOIN users u ON u.user_id = q.user_id
             JOIN devices d ON d.user_nid = u.user_nid AND d.device_id = q.device_id
         ), next AS MATERIALIZED (
-            SELECT w.device_nid, w.algorithm, k.key_id
-            FROM wanted w
+            SELECT w.device_nid, w.algorithm, k.key_id, k.uploaded
+            FROM (
+                SELECT device_nid, algorithm, COUNT(*) AS count
+                FROM wanted
+                GROUP BY device_nid, algorithm
+            ) w
             CROSS JOIN LATERAL (
-                SELECT o.key_id
+                SELECT o.key_id, o.uploaded
                 FROM one_time_keys o
                 WHERE o.device_nid = w.device_nid
                     AND o.algorithm = w.algorithm
                 ORDER BY o.uploaded
-                LIMIT 1
+                LIMIT w.count
                 FOR UPDATE SKIP LOCKED
             ) k
         ), taken AS (
@@ -360,21 +363,26 @@ pub async fn claim(
             WHERE o.device_nid = n.device_nid
                 AND o.algorithm = n.algorithm
                 AND o.key_id = n.key_id
-            RETURNING o.device_nid, o.algorithm, o.key_id, o.json
-        ), given AS (
-            SELECT device_nid, algorithm, key_id, json
+            RETURNING o.device_nid, o.algorithm, o.key_id, o.uploaded, o.json
+        ), one_time AS (
+            SELECT device_nid, algorithm, key_id, json,
+                ROW_NUMBER() OVER (PARTITION BY device_nid, algorithm ORDER BY uploaded) AS turn
             FROM taken
-            UNION ALL
-            SELECT f.device_nid, f.algorithm, f.key_id, f.json
-            FROM fallback_keys f
-            JOIN wanted w USING (device_nid, algorithm)
-            WHERE (f.device_nid, f.algorithm) NOT IN (SELECT device_nid, algorithm FROM taken)
         ), first_use AS MATERIALIZED (
             SELECT f.device_nid, f.algorithm
             FROM fallback_keys f
-            JOIN wanted w USING (device_nid, algorithm)
             WHERE NOT f.used
-                AND (f.device_nid, f.algorithm) NOT IN (SELECT device_nid, algorithm FROM taken)
+                AND EXISTS (
+                    SELECT
+                    FROM wanted w
+                    WHERE w.device_nid = f.device_nid
+                        AND w.algorithm = f.algorithm
+                        AND w.turn > (
+                            SELECT COUNT(*)
+                            FROM next n
+                            WHERE n.device_nid = f.device_nid AND n.algorithm = f.algorithm
+                        )
+                )
             -- Who has it locked marks it as well, or replaces it.
             FOR UPDATE OF f SKIP LOCKED
         ), used AS (
@@ -384,37 +392,37 @@ pub async fn claim(
             WHERE f.device_nid = u.device_nid
                 AND f.algorithm = u.algorithm
         )
-        SELECT w.user_nid AS "user: UserNid",
-            w.user_id AS "user_id!", -- an unnested array without nulls
+        SELECT w.nth AS "nth!", -- an ordinality is never null
+            w.user_nid AS "user: UserNid",
             w.device_nid AS "device: DeviceNid",
-            w.device_id AS "device_id!", -- an unnested array without nulls
-            g.algorithm AS "algorithm!", -- not null in both tables
-            g.key_id AS "key_id!", -- not null in both tables
-            g.json AS "json!" -- not null in both tables
-        FROM given g
-        JOIN wanted w USING (device_nid, algorithm)
+            w.algorithm AS "algorithm!", -- an unnested array without nulls
+            COALESCE(o.key_id, f.key_id) AS "key_id!", -- one of them is there
+            COALESCE(o.json, f.json) AS "json!" -- one of them is there
+        FROM wanted w
+        LEFT JOIN one_time o ON o.device_nid = w.device_nid
+            AND o.algorithm = w.algorithm
+            AND o.turn = w.turn
+        LEFT JOIN fallback_keys f ON o.key_id IS NULL
+            AND f.device_nid = w.device_nid
+            AND f.algorithm = w.algorithm
+        WHERE o.key_id IS NOT NULL
+            OR f.key_id IS NOT NULL
         "#,
-        &wanted
-            .iter()
-            .map(|one| one.user_id.as_str())
-            .collect::<Vec<_>>() as &[&str],
-        &wanted.iter().map(|one| one.device_id).collect::<Vec<_>>() as &[&str],
-        &wanted.iter().map(|one| one.algorithm).collect::<Vec<_>>() as &[&str],
+        &texts(|one| one.user_id.as_str()) as &[&str],
+        &texts(|one| &one.device_id) as &[&str],
+        &texts(|one| &one.algorithm) as &[&str],
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Claimed {
-            user: row.user,
-            user_id: row.user_id,
-            device: row.device,
-            device_id: row.device_id,
-            key: SessionKey {
-                algorithm: row.algorithm,
-                key_id: row.key_id,
-                json: row.json,
-            },
-        })
-        .collect())
+    let claimed = rows.into_iter().map(|row| Claimed {
+        nth: usize::try_from(row.nth - 1).unwrap_or(usize::MAX),
+        user: row.user,
+        device: row.device,
+        key: SessionKey {
+            algorithm: row.algorithm,
+            key_id: row.key_id,
+            json: row.json,
+        },
+    });
+    Ok(claimed.collect())
 }

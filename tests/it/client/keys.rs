@@ -108,6 +108,93 @@ async fn the_fallback_key_is_given_out_again_and_again_and_the_device_hears_of_i
 }
 
 #[tokio::test]
+async fn who_claims_together_gets_what_they_asked_for_and_the_last_ones_the_fallback_key() {
+    let server = TestServer::new().await;
+    let (alice, carol) = (
+        server.register("alice").await,
+        server.register("carol").await,
+    );
+    let bob = server.register("bob").await;
+    for (client, keys, fallback) in [(&alice, 5, true), (&carol, 3, false)] {
+        let device = Device::of(client);
+        let names: Vec<String> = (0..keys).map(|n| format!("K{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut body = json!({
+            "device_keys": device.keys(),
+            "one_time_keys": device.one_time_keys(&names),
+        });
+        if fallback {
+            body["fallback_keys"] = json!({ "signed_curve25519:F": device.fallback_key(9) });
+        }
+        client.post("keys/upload", &body).await.expect_ok();
+    }
+    let ask = |client: &Client| json!({ &client.device_id: "signed_curve25519" });
+    let claims = (0..20).map(|n| {
+        let mut wanted = json!({ &alice.user_id: ask(&alice) });
+        if n % 2 == 0 {
+            wanted[&carol.user_id] = ask(&carol);
+        }
+        let body = json!({ "one_time_keys": wanted });
+        let bob = &bob;
+        async move {
+            let answer = bob.post("keys/claim", &body).await.expect_ok();
+            answer["one_time_keys"].clone()
+        }
+    });
+    let answers = join_all(claims).await;
+    let names = |answers: &[&Value], of: &Client| -> Vec<String> {
+        let keys = answers
+            .iter()
+            .filter_map(|answer| answer[&of.user_id][&of.device_id].as_object())
+            .flat_map(|keys| keys.keys().cloned());
+        let mut names: Vec<_> = keys.collect();
+        names.sort_unstable();
+        names
+    };
+    let all: Vec<_> = answers.iter().collect();
+    let mut expected: Vec<_> = (0..5).map(|n| format!("signed_curve25519:K{n}")).collect();
+    expected.splice(0..0, vec!["signed_curve25519:F".to_owned(); 15]);
+    assert_eq!(names(&all, &alice), expected);
+    let both: Vec<_> = answers.iter().step_by(2).collect();
+    let three: Vec<_> = (0..3).map(|n| format!("signed_curve25519:K{n}")).collect();
+    assert_eq!(names(&both, &carol), three);
+    let alone: Vec<_> = answers.iter().skip(1).step_by(2).collect();
+    assert_eq!(names(&alone, &carol), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_goes_away_while_claiming_takes_nobody_along() {
+    let server = TestServer::new().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let device = Device::of(&alice);
+    let names: Vec<String> = (0..60).map(|n| format!("K{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let body = json!({
+        "device_keys": device.keys(),
+        "one_time_keys": device.one_time_keys(&names),
+    });
+    alice.post("keys/upload", &body).await.expect_ok();
+    let claims = (0..40).map(|n| {
+        let claiming = claim(&bob, &alice.user_id, &alice.device_id);
+        let patience = Duration::from_micros(if n % 2 == 0 {
+            500 + 100 * n
+        } else {
+            20_000_000
+        });
+        async move { (n % 2, tokio::time::timeout(patience, claiming).await.ok()) }
+    });
+    let done = join_all(claims).await;
+    let stayed = done.iter().filter(|(odd, _)| *odd == 1);
+    let mut keys: Vec<_> = stayed
+        .map(|(_, claimed)| claimed.as_ref().unwrap().as_object().unwrap())
+        .flat_map(|keys| keys.keys().cloned())
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 20);
+}
+
+#[tokio::test]
 async fn each_key_is_given_out_once_under_load_and_by_several_processes() {
     let server = TestServer::new().await;
     let sibling = server.sibling().await;
