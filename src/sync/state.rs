@@ -38,9 +38,6 @@ impl From<&Request> for StateScope {
     }
 }
 
-/// A (type, state key) pair, for comparing.
-type Key = (String, String);
-
 impl Sync {
     /// Fills in the state of sections, with no more queries for many rooms than for one.
     pub(super) async fn add_state(
@@ -282,16 +279,20 @@ fn known_members(
 /// Adds the member events of these users that the state does not hold, as they are now, unless
 /// they are younger than the state.
 fn add_missing_members(section: &mut Section, members: &HashSet<OwnedUserId>) {
-    let present: HashSet<Key> = section.state.iter().map(|pdu| key_of(pdu)).collect();
+    let present: HashSet<&str> = section
+        .state
+        .iter()
+        .filter_map(|pdu| member_of(pdu))
+        .collect();
     let start = section.start();
-    for user in members {
-        let Some(member) = section.head.room().member(user) else {
-            continue;
-        };
-        if !present.contains(&key_of(&member.pdu)) && RoomPosition(member.position) < start {
-            section.state.push(Arc::clone(&member.pdu));
-        }
-    }
+    let missing: Vec<_> = members
+        .iter()
+        .filter(|user| !present.contains(user.as_str()))
+        .filter_map(|user| section.head.room().member(user))
+        .filter(|member| RoomPosition(member.position) < start)
+        .map(|member| Arc::clone(&member.pdu))
+        .collect();
+    section.state.extend(missing);
 }
 
 /// Whether a client with lazy loading wants a state event.
@@ -309,11 +310,6 @@ pub(super) fn member_of(pdu: &Pdu) -> Option<&str> {
     } else {
         None
     }
-}
-
-fn key_of(pdu: &Pdu) -> Key {
-    let state_key = pdu.state_key().unwrap_or_default();
-    (pdu.event_type().to_string(), state_key.to_owned())
 }
 
 /// Whether clients name the room after its members.
