@@ -94,7 +94,8 @@ impl Push {
         let mut conn = self.0.store.conn().await?;
         match told {
             Told::Well => {
-                push_work::recover(&mut conn, pusher.id, at).await?;
+                let now = self.0.clock.now_i64();
+                push_work::recover(&mut conn, pusher.id, at, now).await?;
             }
             Told::Rejected => pushers::delete_rejected(&mut conn, &[pusher.id]).await?,
             Told::Failed => {

@@ -47,11 +47,12 @@ pub async fn stall(
 }
 
 /// Notes that a gateway answers again and has been told up to a position. If the others are further by
-/// now, there is more to tell, and it is tried once more.
+/// now, there is more to tell, and it is tried once more, now.
 pub async fn recover(
     conn: &mut PgConnection,
     id: i64,
     at: StreamPosition,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
@@ -59,7 +60,7 @@ pub async fn recover(
         SET stalled_at = CASE WHEN c.upto <= $2 THEN NULL ELSE $2 END,
             stalled_ms = CASE WHEN c.upto <= $2 THEN NULL ELSE p.stalled_ms END,
             attempts = 0,
-            next_attempt_ms = CASE WHEN c.upto <= $2 THEN NULL ELSE p.next_attempt_ms END
+            next_attempt_ms = CASE WHEN c.upto <= $2 THEN NULL ELSE $3::BIGINT END
         FROM (
             -- Whoever tells the others moves this row before looking for pushers.
             SELECT upto
@@ -70,6 +71,7 @@ pub async fn recover(
         "#,
         id,
         at as StreamPosition,
+        now_ms,
     )
     .execute(conn)
     .await?;

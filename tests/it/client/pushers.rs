@@ -232,6 +232,27 @@ async fn a_gateway_that_fails_is_tried_again_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_happens_while_a_gateway_is_tried_again_is_told_at_once() {
+    let server = TestServer::start(TestOptions::with(NEAR)).await;
+    let (anna, ben, room_id) = pair(&server).await;
+    let (good, gateway) = (Gateway::new().await, Gateway::new().await);
+    gateway.answer(502, json!({}));
+    set(&ben, &pusher(&gateway.url, "key")).await;
+    set(&ben, &pusher(&good.url, "good")).await;
+    let first = anna.send(&room_id, "first").await;
+    gateway.refused(1).await;
+    // It thinks while all others are told more.
+    gateway.delay(Duration::from_secs(3));
+    gateway.answer(200, json!({ "rejected": [] }));
+    gateway.of(&first).await;
+    let second = anna.send(&room_id, "second").await;
+    good.of(&second).await;
+    gateway.of(&second).await;
+    let third = anna.send(&room_id, "third").await;
+    gateway.of(&third).await;
+}
+
+#[tokio::test]
 async fn a_slow_gateway_holds_up_nobody_else() {
     let server = TestServer::start(TestOptions::with(NEAR)).await;
     let (anna, ben, room_id) = pair(&server).await;
@@ -254,9 +275,12 @@ async fn a_rejected_pusher_is_removed() {
     let server = TestServer::start(TestOptions::with(NEAR)).await;
     let (anna, ben, room_id) = pair(&server).await;
     let (good, gateway) = (Gateway::new().await, Gateway::new().await);
-    gateway.answer(200, json!({ "rejected": ["gone"] }));
     set(&ben, &pusher(&gateway.url, "gone")).await;
     set(&ben, &pusher(&good.url, "kept")).await;
+    // It may yet be told how much there was to read when Ben joined.
+    let before = anna.send(&room_id, "before").await;
+    gateway.of(&before).await;
+    gateway.answer(200, json!({ "rejected": ["gone"] }));
     let first = anna.send(&room_id, "first").await;
     gateway.of(&first).await;
     good.of(&first).await;
