@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     request::{Filters, Request, Rule},
-    snapshot::Snapshot,
+    snapshot::{Kind, Snapshot},
 };
 use crate::{
     store::{
@@ -37,6 +37,9 @@ pub(super) struct Chosen<'a> {
 pub(super) struct Choice<'a> {
     pub(super) rooms: BTreeMap<RoomNid, Chosen<'a>>,
     pub(super) counts: Vec<(&'a str, usize)>,
+    /// Rooms to which the user is invited, and is not to hear of it. Those among them that the
+    /// client has as rooms that the user is or was in are told as rooms that the user was in.
+    pub(super) hidden: HashSet<RoomNid>,
 }
 
 /// Rooms that the request names, by their numbers.
@@ -48,6 +51,7 @@ pub(super) struct Named {
 /// What filters look at beside the survey.
 struct Sight<'a> {
     survey: &'a Survey,
+    hidden: &'a HashSet<RoomNid>,
     ids: HashMap<RoomNid, OwnedRoomId>,
     /// The rooms of each space that filters name, and in which the user is.
     children: HashMap<OwnedRoomId, HashSet<OwnedRoomId>>,
@@ -75,14 +79,19 @@ impl Sync {
         survey: &Survey,
         known: Option<&Snapshot>,
     ) -> Result<Choice<'a>, Error> {
+        let hidden = self.hidden_invites(request, survey).await?;
         let mut choice = Choice {
             rooms: BTreeMap::new(),
             counts: Vec::with_capacity(request.lists.len()),
+            hidden: hidden.clone(),
         };
-        let unwanted = self.unwanted_invites(request, survey).await?;
+        let is_told = |room: &RoomNid| {
+            let sent = known.and_then(|known| known.rooms.get(room));
+            !hidden.contains(room) || sent.is_some_and(|sent| sent.kind != Kind::Stripped)
+        };
         let mut listed = listed_rooms(survey, known);
-        listed.retain(|(room, _, _)| !unwanted.contains(room));
-        let sight = self.sight(request, named, survey).await?;
+        listed.retain(|(room, _, _)| is_told(room));
+        let sight = self.sight(request, named, survey, &hidden).await?;
         for list in &request.lists {
             let filters = &list.filters;
             let filtered: Vec<RoomNid> = listed
@@ -106,7 +115,7 @@ impl Sync {
         for (room_id, rule) in &request.subscriptions {
             let room = named.numbers.get(room_id);
             let seen = room.filter(|room| is_seen(survey.rooms.get(**room)));
-            if let Some(room) = seen.filter(|room| !unwanted.contains(room)) {
+            if let Some(room) = seen.filter(|room| is_told(room)) {
                 choice.add(*room, rule).subscribed = Some(room_id);
             }
         }
@@ -115,7 +124,7 @@ impl Sync {
 
     /// The rooms to which somebody has invited the reader whom the reader ignores, and those of a
     /// reader who refuses all invitations.
-    async fn unwanted_invites(
+    async fn hidden_invites(
         &self,
         request: &Request,
         survey: &Survey,
@@ -123,17 +132,17 @@ impl Sync {
         let invited: Vec<RoomNid> = survey.rooms.with(Membership::Invite).collect();
         let refused = invited.iter().copied();
         let refused = refused.filter(|room| survey.rooms.hides_invite(*room));
-        let mut unwanted: HashSet<RoomNid> = refused.collect();
+        let mut all: HashSet<RoomNid> = refused.collect();
         if survey.rooms.ignored().is_empty() {
-            return Ok(unwanted);
+            return Ok(all);
         }
         let rooms = self.0.store.load_rooms(&invited).await?;
         let user_id = &request.actor.user_id;
         let hidden = rooms
             .iter()
             .filter(|room| hides_invite(&survey.rooms, room.nid(), &room.head(), user_id));
-        unwanted.extend(hidden.map(|room| room.nid()));
-        Ok(unwanted)
+        all.extend(hidden.map(|room| room.nid()));
+        Ok(all)
     }
 
     /// What the filters of a request need; most need nothing.
@@ -142,9 +151,11 @@ impl Sync {
         request: &Request,
         named: &Named,
         survey: &'a Survey,
+        hidden: &'a HashSet<RoomNid>,
     ) -> Result<Sight<'a>, Error> {
         let mut sight = Sight {
             survey,
+            hidden,
             ids: HashMap::new(),
             children: HashMap::new(),
         };
@@ -254,7 +265,7 @@ impl Sight<'_> {
             id().is_some_and(|id| labels.direct.contains(id))
         }) && is(filters.is_encrypted, &is_encrypted)
             && is(filters.is_invite, &|| {
-                of_user.membership == Membership::Invite
+                of_user.membership == Membership::Invite && !self.hidden.contains(&room)
             })
             && filters.room_types.as_deref().is_none_or(of_type)
             && !of_type(&filters.not_room_types)

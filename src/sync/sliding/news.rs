@@ -72,6 +72,8 @@ struct Plan {
     expanded: bool,
     from: Option<RoomPosition>,
     was_joined: bool,
+    /// Where the user left, if that is not the newest change of their membership.
+    left: Option<RoomPosition>,
 }
 
 impl News {
@@ -107,7 +109,12 @@ impl Sync {
                 continue;
             };
             let sent = conversation.known.rooms.get(room);
-            if let Some(plan) = plan(*room, chosen, of_user, sent, &past, survey) {
+            let plan = if choice.hidden.contains(room) {
+                plan_of_hidden(*room, sent, &past, survey)
+            } else {
+                plan(*room, chosen, of_user, sent, &past, survey)
+            };
+            if let Some(plan) = plan {
                 plans.insert(*room, plan);
             }
         }
@@ -122,14 +129,19 @@ impl Sync {
         for room in self.0.store.load_rooms(&nids).await? {
             let nid = room.nid();
             if let (Some(plan), Some(of_user)) = (plans.remove(&nid), survey.rooms.get(nid)) {
+                let mut of_user = of_user.clone();
+                if let Some(left) = plan.left {
+                    of_user.membership = Membership::Leave;
+                    of_user.position = left;
+                }
                 let room_news = RoomNews {
                     kind: plan.kind,
                     initial: plan.initial,
                     expanded: plan.expanded,
                     from: plan.from,
-                    section: section(nid, &plan, &room.head(), of_user, survey, &news.past),
+                    section: section(nid, &plan, &room.head(), &of_user, survey, &news.past),
                     head: room.head(),
-                    of_user: of_user.clone(),
+                    of_user,
                     unread: Unread::default(),
                     stripped: Vec::new(),
                     state: Vec::new(),
@@ -280,6 +292,7 @@ fn plan(
         expanded: false,
         from,
         was_joined: true,
+        left: None,
     };
     let kind = sent.map(|sent| sent.kind);
     match of_user.membership {
@@ -318,6 +331,28 @@ fn plan(
             }),
         },
     }
+}
+
+/// How a room is told to which the user is invited, and is not to hear of it: where the client has it
+/// as one that the user is in, it hears how that ended.
+fn plan_of_hidden(
+    room: RoomNid,
+    sent: Option<&Sent>,
+    past: &Past,
+    survey: &Survey,
+) -> Option<Plan> {
+    let newest = survey.activities.get(&room)?.position;
+    sent.filter(|sent| sent.kind == Kind::Joined)?;
+    let from = past.from(room, newest);
+    let left = past.own(room).and_then(|own| own.left)?;
+    (from < left).then_some(Plan {
+        kind: Kind::Left,
+        initial: false,
+        expanded: false,
+        from: Some(from),
+        was_joined: true,
+        left: Some(left),
+    })
 }
 
 /// The part of a room's line that a plan tells.

@@ -126,7 +126,11 @@ impl Writer<'_> {
             .head
             .room()
             .member(&self.conversation.request.actor.user_id);
-        own.map_or(0, |own| i64::from(own.pdu.origin_server_ts().0))
+        let section = news.section.as_ref().filter(|_| news.kind == Kind::Left);
+        let end = section.and_then(|section| section.timeline.last());
+        // Of those who have left the newest may be an invitation that is not shown.
+        let own = end.map(|end| &end.pdu).or(own.map(|own| &own.pdu));
+        own.map_or(0, |own| i64::from(own.origin_server_ts().0))
     }
 
     /// Name, avatar, heroes and counts, where they have changed.

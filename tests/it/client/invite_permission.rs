@@ -166,3 +166,82 @@ async fn who_is_removed_and_asked_back_by_somebody_they_ignore_hears_that_they_a
         assert!(sync["rooms"].is_null(), "{sync:#}");
     }
 }
+
+#[tokio::test]
+async fn sliding_sync_tells_who_was_removed_and_asked_back_by_somebody_they_ignore_too() {
+    for options in [TestOptions::default(), TestOptions::forgetful()] {
+        let server = TestServer::start(options).await;
+        let anna = server.register("anna").await;
+        let ben = server.register("ben").await;
+        let carl = server.register("carl").await;
+        let levels = json!({ "invite": 0 });
+        let body = json!({ "preset": "public_chat", "name": "Before",
+            "power_level_content_override": levels });
+        let room = anna.create_room(&body).await;
+        carl.join(&room).await.expect_ok();
+        ben.join(&room).await.expect_ok();
+        let ignore = async |users: Value| {
+            let path = format!(
+                "user/{}/account_data/m.ignored_user_list",
+                encode(&ben.user_id)
+            );
+            let body = json!({ "ignored_users": users });
+            ben.put(&path, &body).await.expect_ok();
+        };
+        ignore(json!({ &carl.user_id: {} })).await;
+        // One client has a list, without invitations, and one subscribes.
+        let mut listed = sliding::window(0, 9, 10);
+        listed["lists"]["all"]["filters"] = json!({ "is_invite": false });
+        listed["conn_id"] = json!("list");
+        let mut subscribed = sliding::subscription(&room, &json!([["*", "*"]]), 10);
+        subscribed["conn_id"] = json!("subscription");
+        let mut list = sliding::Connection::new(&ben);
+        let mut subscription = sliding::Connection::new(&ben);
+        list.sync(&listed).await;
+        subscription.sync(&subscribed).await;
+
+        let path = format!("rooms/{}/kick", encode(&room));
+        let kick = json!({ "user_id": ben.user_id, "reason": "enough" });
+        let last = anna.send(&room, "with Ben").await;
+        anna.post(&path, &kick).await.expect_ok();
+        let name = json!({ "name": "After" });
+        anna.send_state(&room, "m.room.name", "", &name)
+            .await
+            .expect_ok();
+        anna.send(&room, "without Ben").await;
+        carl.invite(&room, &ben.user_id).await.expect_ok();
+
+        for (sync, body) in [(&mut list, &listed), (&mut subscription, &subscribed)] {
+            let answer = sync.sync(body).await;
+            let told = &answer["rooms"][&room];
+            assert_eq!(told["membership"], "leave", "{answer:#}");
+            assert!(told["invite_state"].is_null(), "{answer:#}");
+            let events = told["timeline"].as_array().unwrap();
+            assert_eq!(events[0]["event_id"], last.as_str(), "{answer:#}");
+            assert_eq!(events[1]["content"]["reason"], "enough");
+            assert_eq!(events.len(), 2);
+            assert_eq!(told["bump_stamp"], events[1]["origin_server_ts"]);
+            let told = told.to_string();
+            assert!(
+                !told.contains("After") && !told.contains("without"),
+                "{told}"
+            );
+            // Once.
+            assert!(sliding::rooms(&sync.sync(body).await).is_empty());
+        }
+        // Who was not in the room hears nothing of the next one either.
+        anna.post(&path, &kick).await.expect_ok();
+        carl.invite(&room, &ben.user_id).await.expect_ok();
+        for (sync, body) in [(&mut list, &listed), (&mut subscription, &subscribed)] {
+            assert!(sliding::rooms(&sync.sync(body).await).is_empty());
+        }
+        let new = sliding::Connection::new(&ben).sync(&listed).await;
+        assert!(sliding::rooms(&new).is_empty(), "{new:#}");
+        assert_eq!(new["lists"]["all"]["count"], 0);
+        // It is there once Carl is heard again.
+        ignore(json!({})).await;
+        let answer = subscription.sync(&subscribed).await;
+        assert_eq!(answer["rooms"][&room]["membership"], "invite");
+        assert!(answer["rooms"][&room]["invite_state"].is_array());
+    }
+}
