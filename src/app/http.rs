@@ -16,7 +16,7 @@ use crate::{
     mail::Mailer,
     outbound::Outbound,
     rendezvous::Rendezvous,
-    sync::Sync,
+    sync::{Presence, Sync},
     telemetry::Metrics,
 };
 
@@ -24,6 +24,7 @@ use crate::{
 pub(super) fn bridges(
     config: &Config,
     core: &Core,
+    presence: Presence,
     options: &AppOptions,
 ) -> anyhow::Result<Bridges> {
     let outbound = Outbound::new(&settings::outbound(config)?.trusting())?;
@@ -35,6 +36,7 @@ pub(super) fn bridges(
         services: Arc::clone(core.accounts.services()),
         store: core.store.clone(),
         rooms: core.rooms.clone(),
+        presence,
         outbound,
         clock: Arc::clone(&options.clock),
         random: options.random.clone(),

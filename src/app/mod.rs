@@ -181,7 +181,7 @@ impl App {
         );
         let services = core.accounts.services().load_full();
         core.accounts.prepare_services(&services).await?;
-        let bridges = http::bridges(&config, &core, &options)?;
+        let bridges = http::bridges(&config, &core, presence.clone(), &options)?;
         let state = http::state(&config, &core, sync, bridges.clone(), &options)?;
         let addresses = listeners.addresses();
         let lifecycle = &options.lifecycle;

@@ -22,6 +22,7 @@ pub(super) struct Body {
     receipts: BTreeMap<OwnedRoomId, Map<String, Value>>,
     receipt_count: usize,
     typing: Vec<Value>,
+    presence: Vec<Value>,
     pub(super) devices: DeviceNews,
 }
 
@@ -30,6 +31,7 @@ impl Body {
         self.events.is_empty()
             && self.receipts.is_empty()
             && self.typing.is_empty()
+            && self.presence.is_empty()
             && self.devices.is_empty()
     }
 
@@ -86,6 +88,10 @@ impl Body {
         }));
     }
 
+    pub(super) fn push_presence(&mut self, event: Value) {
+        self.presence.push(event);
+    }
+
     /// The text. Who wants no ephemeral data has none.
     pub(super) fn text(&self) -> String {
         let mut out = String::with_capacity(self.bytes + 256);
@@ -100,7 +106,8 @@ impl Body {
         let receipts = self.receipts.iter().map(|(room_id, content)| {
             json!({ "type": "m.receipt", "room_id": room_id, "content": content })
         });
-        let ephemeral: Vec<Value> = receipts.chain(self.typing.iter().cloned()).collect();
+        let rest = self.typing.iter().chain(&self.presence);
+        let ephemeral: Vec<Value> = receipts.chain(rest.cloned()).collect();
         if !ephemeral.is_empty() {
             let ephemeral = Value::Array(ephemeral).to_string();
             out.push_str(",\"ephemeral\":");

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruma::{RoomId, UserId};
+use ruma::{OwnedRoomId, RoomId, UserId};
 
 use crate::{
     appservice::Service,
@@ -22,6 +22,8 @@ use crate::{
 /// How many rooms are kept, and how many members of theirs.
 const MAX_ROOMS: usize = 20_000;
 const MAX_MEMBERS: usize = 500_000;
+/// Of how many rooms the members are read at once.
+const LEARNED: usize = 20;
 /// How old what is known of a room's aliases may be: they are not in the stream.
 const ALIASES_KEPT: Duration = Duration::from_secs(30);
 
@@ -83,7 +85,7 @@ impl Interest {
         room_id: &RoomId,
     ) -> Result<bool, StoreError> {
         if let Some(of_room) = self.rooms.get_mut(&room) {
-            let is_known = of_room.by_name || !of_room.members.is_empty();
+            let is_known = of_room.concerns();
             if is_known || !service.has_aliases() || of_room.looked_at.elapsed() < ALIASES_KEPT {
                 return Ok(is_known);
             }
@@ -91,37 +93,79 @@ impl Interest {
             of_room.looked_at = Instant::now();
             return Ok(of_room.by_name);
         }
-        let members = {
+        let rooms = [(room, room_id.to_owned())];
+        self.learn(store, service, server_name, &rooms).await?;
+        Ok(self.knows(room) == Some(true))
+    }
+
+    /// Whether what happens in a room concerns the service, as far as is known without asking.
+    pub(super) fn knows(&self, room: RoomNid) -> Option<bool> {
+        let of_room = self.rooms.get(&room)?;
+        Some(of_room.concerns())
+    }
+
+    /// Finds out about rooms of which nothing is known.
+    pub(super) async fn learn(
+        &mut self,
+        store: &Store,
+        service: &Service,
+        server_name: &str,
+        rooms: &[(RoomNid, OwnedRoomId)],
+    ) -> Result<(), StoreError> {
+        for rooms in rooms.chunks(LEARNED) {
+            let nids: Vec<RoomNid> = rooms.iter().map(|(room, _)| *room).collect();
             let mut conn = store.conn().await?;
-            appservices::list_local_members(&mut conn, room, server_name).await?
-        };
-        let members: HashSet<UserNid> = members
-            .into_iter()
-            .filter(|(_, user_id)| service.covers_user(user_id))
-            .map(|(user, _)| user)
-            .collect();
-        let by_name = service.covers_room(room_id)
-            || (service.has_aliases() && has_alias(store, service, room).await?);
-        if self.rooms.len() >= MAX_ROOMS || self.members >= MAX_MEMBERS {
-            self.rooms.clear();
-            self.members = 0;
+            let members = appservices::list_local_members(&mut conn, &nids, server_name).await?;
+            let aliases = if service.has_aliases() {
+                directory::list_aliases_of(&mut conn, &nids).await?
+            } else {
+                Vec::new()
+            };
+            drop(conn);
+            let looked_at = Instant::now();
+            let mut found: HashMap<RoomNid, OfRoom> = rooms
+                .iter()
+                .map(|(room, room_id)| {
+                    let of_room = OfRoom {
+                        by_name: service.covers_room(room_id),
+                        looked_at,
+                        members: HashSet::new(),
+                    };
+                    (*room, of_room)
+                })
+                .collect();
+            for (room, user, user_id) in members {
+                if service.covers_user(&user_id)
+                    && let Some(of_room) = found.get_mut(&room)
+                {
+                    of_room.members.insert(user);
+                }
+            }
+            for (room, alias) in aliases {
+                if let Some(of_room) = found.get_mut(&room) {
+                    of_room.by_name |= service.covers_alias(&alias);
+                }
+            }
+            if self.rooms.len() + found.len() > MAX_ROOMS || self.members >= MAX_MEMBERS {
+                self.rooms.clear();
+                self.members = 0;
+            }
+            let members = found.values().map(|of_room| of_room.members.len());
+            self.members += members.sum::<usize>();
+            self.rooms.extend(found);
         }
-        self.members += members.len();
-        let is_known = by_name || !members.is_empty();
-        self.rooms.insert(
-            room,
-            OfRoom {
-                by_name,
-                looked_at: Instant::now(),
-                members,
-            },
-        );
-        Ok(is_known)
+        Ok(())
+    }
+}
+
+impl OfRoom {
+    fn concerns(&self) -> bool {
+        self.by_name || !self.members.is_empty()
     }
 }
 
 async fn has_alias(store: &Store, service: &Service, room: RoomNid) -> Result<bool, StoreError> {
     let mut conn = store.conn().await?;
-    let aliases = directory::list_aliases(&mut conn, room).await?;
-    Ok(aliases.iter().any(|alias| service.covers_alias(alias)))
+    let aliases = directory::list_aliases_of(&mut conn, &[room]).await?;
+    Ok(aliases.iter().any(|(_, alias)| service.covers_alias(alias)))
 }

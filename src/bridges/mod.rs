@@ -13,6 +13,7 @@ mod body;
 mod client;
 mod devices;
 mod interest;
+mod presence;
 mod queries;
 mod sender;
 mod third_party;
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 pub use self::{queries::PingError, third_party::ThirdParty};
 use crate::{
     appservice::SharedRegistry, clock::SharedClock, outbound::Outbound, random::Random,
-    rooms::Rooms, store::Store,
+    rooms::Rooms, store::Store, sync::Presence,
 };
 
 /// For how long it is remembered what a service says of its networks.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub store: Store,
     /// Who types.
     pub rooms: Rooms,
+    /// Who is there.
+    pub presence: Presence,
     /// Reaches every address: the operator chose those of the services.
     pub outbound: Outbound,
     /// The time.

@@ -57,6 +57,8 @@ pub(super) struct Sender {
     pub(super) waiting: BTreeSet<DeviceNid>,
     /// The time of the newest typing that it was told of.
     typing: i64,
+    /// The time of the newest change of who is there that it was told of.
+    pub(super) presence: i64,
     /// Until when the lease need not be taken again.
     leased_until: Option<Instant>,
 }
@@ -108,6 +110,7 @@ impl Sender {
             position: StreamPosition::default(),
             waiting: BTreeSet::new(),
             typing: 0,
+            presence: 0,
             leased_until: None,
         }
     }
@@ -116,11 +119,14 @@ impl Sender {
         let parts = &self.bridges.0.parts;
         let mut news = parts.store.live().advances();
         let mut typing = parts.rooms.typing_news();
-        // Nobody misses who typed before this.
+        let mut presence = parts.presence.news();
+        // Nobody misses who typed, or came, before this.
         (_, self.typing) = parts.rooms.all_typing_changes(0);
+        self.presence = parts.presence.newest();
         loop {
             news.mark_unchanged();
             typing.mark_unchanged();
+            presence.mark_unchanged();
             let next = select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -136,12 +142,13 @@ impl Sender {
                 Next::Pause(pause) => pause.min(RENEW),
             };
             let waits_for_news = matches!(next, Next::News);
-            let hears_typing = waits_for_news && self.service.receives_ephemeral();
+            let hears_more = waits_for_news && self.service.receives_ephemeral();
             select! {
                 () = stop.cancelled() => break,
                 () = sleep(pause) => {}
                 () = changed(&mut news), if waits_for_news => {}
-                () = changed(&mut typing), if hears_typing => {}
+                () = changed(&mut typing), if hears_more => {}
+                () = changed(&mut presence), if hears_more => {}
             }
         }
         self.release().await;
@@ -153,6 +160,10 @@ impl Sender {
             // Somebody else moves it meanwhile.
             self.saved = None;
             self.interest = Interest::default();
+            // What that one may not have told any more.
+            let parts = &self.bridges.0.parts;
+            let before = parts.clock.now_i64().saturating_sub(millis(self.lease()));
+            self.presence = self.presence.max(before.min(parts.presence.newest()));
             return Ok(Next::Pause(LOOK));
         }
         let saved = match self.saved.take() {
@@ -183,14 +194,18 @@ impl Sender {
         self.leased_until = None;
         let inner = &self.bridges.0;
         let now = inner.parts.clock.now_i64();
-        let lasts = LEASE + inner.settings.timeout * 2;
-        let until = now.saturating_add(millis(lasts));
+        let until = now.saturating_add(millis(self.lease()));
         let mut conn = inner.parts.store.conn().await?;
         let taken = job_leases::take(&mut conn, &self.job(), &inner.process, now, until).await?;
         if taken {
             self.leased_until = Some(Instant::now() + RENEW);
         }
         Ok(taken)
+    }
+
+    /// How long a lease lasts.
+    fn lease(&self) -> Duration {
+        LEASE + self.bridges.0.settings.timeout * 2
     }
 
     async fn release(&self) {
@@ -225,6 +240,8 @@ impl Sender {
             self.position = entry.position;
             seen += 1;
         }
+        let is_behind = seen < entries.len() || entries.len() == PAGE;
+        let mut presence = self.told();
         if self.add_devices(&mut body).await? {
             // The messages to devices fill a transaction of their own. What else there was is
             // looked at again after it, with the messages that are left: a process that begins
@@ -234,8 +251,12 @@ impl Sender {
             self.waiting.clear();
         } else if self.service.receives_ephemeral() {
             self.add_typing(&mut body).await?;
+            // Who is in which room is read as it is now.
+            if !is_behind {
+                presence = self.add_presence(&mut body).await?;
+            }
         }
-        let has_more = seen < entries.len() || entries.len() == PAGE;
+        let has_more = is_behind || presence.has_more;
         if body.is_empty() {
             let mut saved = saved;
             if self.position.0 - saved.0 >= UNSAVED {
@@ -246,6 +267,7 @@ impl Sender {
                 }
                 saved = self.position;
             }
+            self.presence = presence.until;
             self.saved = Some(ServiceStream {
                 position: saved,
                 pending: None,
@@ -264,6 +286,7 @@ impl Sender {
             // From here on the transaction holds them.
             to_device::delete_told(&mut tx, body.devices.messages()).await?;
             Store::commit(tx).await?;
+            self.presence = presence.until;
             self.saved = Some(ServiceStream {
                 position: saved,
                 pending: Some(pending),

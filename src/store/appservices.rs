@@ -1,5 +1,7 @@
 //! How far application services were told what happened, and the rooms that they publish.
 
+use std::collections::HashMap;
+
 use ruma::{OwnedUserId, UserId};
 use sqlx::PgConnection;
 
@@ -188,24 +190,26 @@ pub async fn postpone(
     Ok(result.rows_affected() == 1)
 }
 
-/// The members of a room who belong to this server.
+/// The members of rooms who belong to this server.
 pub async fn list_local_members(
     conn: &mut PgConnection,
-    room: RoomNid,
+    rooms: &[RoomNid],
     server_name: &str,
-) -> Result<Vec<(UserNid, OwnedUserId)>, StoreError> {
+) -> Result<Vec<(RoomNid, UserNid, OwnedUserId)>, StoreError> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
     let rows = sqlx::query!(
         r#"
         SELECT
+            memberships.room_nid AS "room: RoomNid",
             users.user_nid AS "user: UserNid",
             users.user_id
         FROM memberships
         JOIN users ON users.user_nid = memberships.user_nid
-        WHERE memberships.room_nid = $1
+        WHERE memberships.room_nid = ANY($1)
             AND memberships.membership = 2
             AND RIGHT(users.user_id, LENGTH($2) + 1) = ':' || $2
         "#,
-        room as RoomNid,
+        &rooms,
         server_name,
     )
     .fetch_all(conn)
@@ -214,9 +218,35 @@ pub async fn list_local_members(
         .map(|row| {
             let user_id = UserId::parse(&row.user_id)
                 .map_err(|_| StoreError::inconsistent("users", "user_id", row.user))?;
-            Ok((row.user, user_id))
+            Ok((row.room, row.user, user_id))
         })
         .collect()
+}
+
+/// The rooms in which people are.
+pub async fn list_rooms_of(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+) -> Result<HashMap<UserNid, Vec<RoomNid>>, StoreError> {
+    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            user_nid AS "user: UserNid",
+            room_nid AS "room: RoomNid"
+        FROM memberships
+        WHERE user_nid = ANY($1)
+            AND membership = 2
+        "#,
+        &users,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut rooms: HashMap<UserNid, Vec<RoomNid>> = HashMap::new();
+    for row in rows {
+        rooms.entry(row.user).or_default().push(row.room);
+    }
+    Ok(rooms)
 }
 
 /// Publishes a room in the directory of a network, or takes it out.

@@ -96,6 +96,28 @@ pub async fn list_aliases(
     rows.iter().map(|alias| parse_alias(alias)).collect()
 }
 
+/// The aliases of rooms.
+pub async fn list_aliases_of(
+    conn: &mut PgConnection,
+    rooms: &[RoomNid],
+) -> Result<Vec<(RoomNid, OwnedRoomAliasId)>, StoreError> {
+    let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT room_nid AS "room: RoomNid",
+            alias
+        FROM aliases
+        WHERE room_nid = ANY($1)
+        "#,
+        &rooms,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.room, parse_alias(&row.alias)?)))
+        .collect()
+}
+
 fn parse_alias(alias: &str) -> Result<OwnedRoomAliasId, StoreError> {
     RoomAliasId::parse(alias).map_err(|_| StoreError::inconsistent("aliases", "alias", alias))
 }

@@ -39,7 +39,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     filter::{Events, Filter},
     older::{Listening, MAX_EVENTS},
-    presence::{Presence, Shown, StatusTooLong, Syncing, content as presence_content},
+    presence::{
+        Changed, Presence, Shown, StatusTooLong, Syncing, content as presence_content,
+        event as presence_event,
+    },
     token::{InvalidToken, SyncToken},
 };
 use crate::{

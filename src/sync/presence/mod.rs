@@ -21,10 +21,14 @@ use std::{
 };
 
 use ruma::{UserId, presence::PresenceState};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::people::People;
-pub use self::{people::Shown, section::content};
+pub use self::{
+    people::Shown,
+    section::{content, event},
+};
 use super::Filter;
 use crate::{
     clock::SharedClock,
@@ -39,6 +43,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MAX_TOLD: usize = 1_000;
 /// How many views of people who are at other processes are read at once.
 const MAX_LOADED: usize = 20;
+/// Stands for the device of those who act without one: the users of application services.
+const NO_DEVICE: DeviceNid = DeviceNid(0);
 /// The longest status, in bytes.
 const MAX_STATUS: usize = 1024;
 
@@ -55,6 +61,19 @@ struct Inner {
     people: Mutex<People>,
     /// Whose waiting syncs want to know, and how many there are.
     lookers: Mutex<HashMap<UserNid, usize>>,
+    /// Told when there were changes, at most once a second.
+    news: watch::Sender<()>,
+}
+
+/// Somebody of whom there is news.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Who.
+    pub user: UserNid,
+    /// The time of the change, which grows with each.
+    pub at: i64,
+    /// How they are now.
+    pub shown: Shown,
 }
 
 /// What somebody says of themselves cannot be used.
@@ -72,6 +91,7 @@ impl Presence {
             process: random.alphanumeric(8),
             people: Mutex::default(),
             lookers: Mutex::default(),
+            news: watch::Sender::new(()),
         }))
     }
 
@@ -110,7 +130,8 @@ impl Presence {
         {
             return Err(StatusTooLong);
         }
-        if let Some(device) = actor.device.filter(|_| self.0.is_on) {
+        if self.0.is_on {
+            let device = actor.device.unwrap_or(NO_DEVICE);
             let now = self.0.clock.now_i64();
             let status = status.filter(|status| !status.is_empty());
             self.people()
@@ -163,6 +184,29 @@ impl Presence {
     /// The time, in milliseconds since the epoch.
     pub fn now(&self) -> i64 {
         self.0.clock.now_i64()
+    }
+
+    /// Told when somebody has changed, at most once a second.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.0.news.subscribe()
+    }
+
+    /// Up to `most` people who have changed after a moment, each once and as they are now, in the
+    /// order of their changes; none where this is not on.
+    pub fn changed_after(&self, since: i64, most: usize) -> Vec<Changed> {
+        let now = self.0.clock.now_i64();
+        let people = self.people();
+        let changed = people.changed_in_order(since).take(most);
+        let changed = changed.filter_map(|(at, user)| {
+            let shown = people.shown(user, now)?;
+            Some(Changed { user, at, shown })
+        });
+        changed.collect()
+    }
+
+    /// The time of the newest change.
+    pub fn newest(&self) -> i64 {
+        self.people().newest()
     }
 
     /// Takes in what another process told. A text that makes no sense changes nothing.
@@ -219,6 +263,7 @@ impl Presence {
                 tracing::debug!(%error, "who is there was not told to the other processes");
             }
         }
+        self.0.news.send_replace(());
         self.wake_lookers(&users).await;
     }
 

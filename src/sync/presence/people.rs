@@ -336,6 +336,12 @@ impl People {
         after.rev().map(|(_, user)| *user)
     }
 
+    /// Who changed after `since`, and when, oldest first.
+    pub(super) fn changed_in_order(&self, since: i64) -> impl Iterator<Item = (i64, UserNid)> {
+        let after = self.changes.range(since.saturating_add(1)..);
+        after.map(|(at, user)| (*at, *user))
+    }
+
     /// Who is there, or was a while ago, in no order.
     pub(super) fn present(&self) -> impl Iterator<Item = (UserNid, &UserId)> {
         let present = self.known.iter();

@@ -126,7 +126,8 @@ impl Presence {
                 .collect()
         };
         drop(people);
-        let events = candidates.iter().map(|shown| event(shown, now)).collect();
+        let events = candidates.iter();
+        let events = events.map(|shown| event(shown, now).to_string()).collect();
         Section { events, newest }
     }
 
@@ -157,9 +158,9 @@ fn wants(filter: &Filter, shown: &Shown) -> bool {
 }
 
 /// The event that tells of somebody.
-fn event(shown: &Shown, now: i64) -> String {
+pub fn event(shown: &Shown, now: i64) -> serde_json::Value {
     let content = content(shown, now);
-    json!({ "type": "m.presence", "sender": shown.user_id, "content": content }).to_string()
+    json!({ "type": "m.presence", "sender": shown.user_id, "content": content })
 }
 
 /// What the event, and the endpoint, say of somebody.

@@ -334,6 +334,161 @@ async fn a_service_that_wants_it_is_told_who_types_and_who_has_read() {
     );
 }
 
+/// What a service was told of who is there, by user, oldest first.
+fn presence(bridge: &Bridge, user_id: &str) -> Vec<Value> {
+    let told = bridge.told("ephemeral").into_iter();
+    let told = told.filter(|edu| edu["type"] == "m.presence" && edu["sender"] == user_id);
+    told.map(|edu| edu["content"].clone()).collect()
+}
+
+async fn set_presence(client: &Client, state: &str, status: &str) {
+    let path = format!("presence/{}/status", encode(&client.user_id));
+    let body = json!({ "presence": state, "status_msg": status });
+    client.put(&path, &body).await.expect_ok();
+}
+
+#[tokio::test]
+async fn a_service_that_wants_it_is_told_who_is_there() {
+    let bridge = Bridge::default();
+    let (site, room_id) = begin(&bridge, "receive_ephemeral: true").await;
+    let ben = joined(&site, "ben", &room_id).await;
+    let helper = site.server.register("helper").await;
+    let carl = site.server.register("carl").await;
+    let elsewhere = carl.create_room(&json!({ "preset": "public_chat" })).await;
+    // Somebody who shares a room, a user of its own who is in no room, and a stranger.
+    set_presence(&carl, "online", "a stranger").await;
+    set_presence(&helper, "unavailable", "its own").await;
+    set_presence(&ben, "online", "one").await;
+    bridge
+        .until("told", |bridge| {
+            let has = |user_id: &str| !presence(bridge, user_id).is_empty();
+            has(&ben.user_id) && has(&helper.user_id)
+        })
+        .await;
+    let of_ben = presence(&bridge, &ben.user_id);
+    let last = of_ben.last().unwrap();
+    assert_eq!(
+        (&last["presence"], &last["status_msg"]),
+        (&json!("online"), &json!("one"))
+    );
+    assert!(last["last_active_ago"].is_u64(), "{last}");
+    assert_eq!(last["currently_active"], true);
+    let of_helper = presence(&bridge, &helper.user_id);
+    assert_eq!(of_helper[0]["presence"], "unavailable");
+    let told = bridge.told("ephemeral");
+    let event = told.iter().find(|edu| edu["type"] == "m.presence").unwrap();
+    assert!(event.get("room_id").is_none(), "{event}");
+    assert_eq!(told, bridge.told("de.sorunome.msc2409.ephemeral"));
+    // What changes often is told once, as it is.
+    for number in 0..20 {
+        set_presence(&ben, "online", &number.to_string()).await;
+    }
+    set_presence(&ben, "online", "last").await;
+    bridge
+        .until("told", |bridge| {
+            let of_ben = presence(bridge, &ben.user_id);
+            of_ben
+                .last()
+                .is_some_and(|last| last["status_msg"] == "last")
+        })
+        .await;
+    let count = presence(&bridge, &ben.user_id).len();
+    assert!(count <= of_ben.len() + 5, "told {count} times");
+    assert_eq!(presence(&bridge, &carl.user_id), Vec::<Value>::new());
+    // The stranger is none any more once one of the service's users is where they are, and is one
+    // again when that has left.
+    let service = site.service();
+    let act = async |what: &str| {
+        let path = of(&format!("{what}/{}", encode(&elsewhere)), "_bridge_anna");
+        service.post(&path, &json!({})).await.expect_ok();
+    };
+    act("join").await;
+    set_presence(&carl, "online", "no stranger").await;
+    bridge
+        .until("told", |bridge| {
+            let of_carl = presence(bridge, &carl.user_id);
+            of_carl
+                .last()
+                .is_some_and(|last| last["status_msg"] == "no stranger")
+        })
+        .await;
+    let path = of(
+        &format!("rooms/{}/leave", encode(&elsewhere)),
+        "_bridge_anna",
+    );
+    service.post(&path, &json!({})).await.expect_ok();
+    set_presence(&carl, "online", "a stranger again").await;
+    set_presence(&ben, "online", "after Carl").await;
+    bridge
+        .until("told", |bridge| {
+            let of_ben = presence(bridge, &ben.user_id);
+            of_ben
+                .last()
+                .is_some_and(|last| last["status_msg"] == "after Carl")
+        })
+        .await;
+    let of_carl = presence(&bridge, &carl.user_id);
+    assert_eq!(of_carl.last().unwrap()["status_msg"], "no stranger");
+}
+
+#[tokio::test]
+async fn a_service_is_told_at_another_process_who_is_there() {
+    let bridge = Bridge::default();
+    let (site, room_id) = begin(&bridge, "receive_ephemeral: true").await;
+    bridge
+        .until("told", |bridge| !bridge.transactions().is_empty())
+        .await;
+    let ben = joined(&site, "ben", &room_id).await;
+    let sibling = site.server.sibling().await;
+    set_presence(&ben.at(&sibling.url), "online", "elsewhere").await;
+    bridge
+        .until("told", |bridge| {
+            let of_ben = presence(bridge, &ben.user_id);
+            of_ben
+                .last()
+                .is_some_and(|last| last["status_msg"] == "elsewhere")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_who_is_there_where_that_is_off_or_not_wanted() {
+    for (more, config) in [
+        ("receive_ephemeral: true", "presence.enabled = false"),
+        ("", "presence.enabled = true"),
+    ] {
+        let bridge = Bridge::default();
+        let registration = registration(Some(&bridge.start().await), more);
+        let site = Site::with(&registration, config).await;
+        let room_id = room_of(&site, "_bridge_anna").await;
+        let ben = joined(&site, "ben", &room_id).await;
+        set_presence(&ben, "online", "here").await;
+        // Longer than it takes to be told.
+        site.server.app.presence().tick().await;
+        ben.send(&room_id, "later").await;
+        bridge
+            .until("told", |bridge| bridge.texts() == ["later"])
+            .await;
+        assert_eq!(presence(&bridge, &ben.user_id), Vec::<Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn users_of_services_say_how_they_are_without_a_device() {
+    let bridge = Bridge::default();
+    let (site, room_id) = begin(&bridge, "").await;
+    let ben = joined(&site, "ben", &room_id).await;
+    let path = format!("presence/{}/status", encode("@_bridge_anna:example.org"));
+    let body = json!({ "presence": "online", "status_msg": "over there" });
+    let own = of(&path, "_bridge_anna");
+    site.service().put(&own, &body).await.expect_ok();
+    let seen = ben.get(&path).await.expect_ok();
+    assert_eq!(
+        (&seen["presence"], &seen["status_msg"]),
+        (&json!("online"), &json!("over there"))
+    );
+}
+
 #[tokio::test]
 async fn a_service_is_told_what_its_users_need_to_read_encrypted_messages() {
     let bridge = Bridge::default();

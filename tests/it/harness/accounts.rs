@@ -335,13 +335,15 @@ impl AccountsSite {
             timeout: Duration::from_secs(10),
         };
         let outbound = chappe::outbound::Settings::default().trusting();
+        let (store, random) = (self.store.clone(), Random::seeded(7));
         let parts = chappe::bridges::Parts {
             services: Arc::clone(&self.settings.services),
             store: self.store.clone(),
             rooms: self.rooms(),
+            presence: chappe::sync::Presence::new(false, store, self.clock.clone(), &random),
             outbound: chappe::outbound::Outbound::new(&outbound).unwrap(),
             clock: self.clock.clone(),
-            random: Random::seeded(7),
+            random,
         };
         chappe::bridges::Bridges::new(settings, parts)
     }
