@@ -43,6 +43,9 @@ const WORK: Duration = Duration::from_secs(10);
 /// For how long a client can send the same transaction again.
 const TRANSACTIONS_KEPT: Duration = Duration::from_hours(24);
 
+/// How long the bytes of what was deleted wait for more of them.
+const SOON: Duration = Duration::from_secs(1);
+
 /// How many transactions are forgotten at once.
 const BATCH: i64 = 1_000;
 /// The pause between two batches of deletions.
@@ -117,14 +120,16 @@ pub(super) fn spawn(core: &Core, clock: &SharedClock) {
             }
         }
     });
-    let rooms = core.rooms.clone();
+    let (rooms, media) = (core.rooms.clone(), core.media.clone());
     let pause = rooms.purge_interval().min(CLEAN_UP);
     every(lifecycle, "retention", pause, move || {
-        let rooms = rooms.clone();
+        let (rooms, media) = (rooms.clone(), media.clone());
         async move {
             if let Err(error) = purge(&rooms).await {
                 tracing::warn!(%error, "old messages could not be deleted");
             }
+            // What they named may go too.
+            media.hear_deleted();
         }
     });
     spawn_files(core);
@@ -255,6 +260,31 @@ fn spawn_files(core: &Core) {
             }
         }
     });
+    let (media, soft) = (core.media.clone(), lifecycle.soft());
+    lifecycle.spawn("deleted media", async move {
+        soft.run_until_cancelled(delete_gone_media(media)).await;
+    });
+}
+
+/// Deletes the bytes of media that are gone: soon after this process has deleted them, and now and
+/// then those that another one has left.
+async fn delete_gone_media(media: Media) {
+    loop {
+        let pause = match media.delete_gone().await {
+            Ok(deleted) if !deleted.has_failed => CLEAN_UP,
+            Ok(_) => Media::AGAIN,
+            Err(error) => {
+                tracing::warn!(%error, "media that are gone could not be deleted");
+                Media::AGAIN
+            }
+        };
+        tokio::select! {
+            () = media.deletions() => {}
+            () = sleep(pause) => {}
+        }
+        // What is deleted together goes together.
+        sleep(SOON).await;
+    }
 }
 
 /// Tells push gateways, and tries again those that failed.

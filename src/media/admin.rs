@@ -110,7 +110,11 @@ impl Media {
     /// The database fails.
     pub async fn delete(&self, media_ids: &[&str]) -> Result<Vec<String>, Error> {
         let now_ms = self.0.clock.now_i64();
-        Ok(media_admin::delete(&self.0.store, media_ids, now_ms).await?)
+        let deleted = media_admin::delete(&self.0.store, media_ids, now_ms).await?;
+        if !deleted.is_empty() {
+            self.hear_deleted();
+        }
+        Ok(deleted)
     }
 
     /// Deletes media that were last downloaded before a moment and are larger than `size`, a few

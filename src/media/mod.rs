@@ -24,13 +24,14 @@ pub mod worker;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ruma::{OwnedServerName, ServerName};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
 
 use self::depot::{Depot, Place};
 pub use self::{
     download::{Access, Item},
     error::Error,
     ids::{hex, split as split_uri},
+    jobs::Deleted,
     thumbnails::{Method, Thumbnail, Wanted},
     upload::{NewUpload, Target},
 };
@@ -102,6 +103,10 @@ struct Inner {
     random: Random,
     /// The ids whose bytes have come, here or elsewhere.
     completed: broadcast::Sender<String>,
+    /// Told when there are bytes to delete.
+    deletions: Notify,
+    /// Held while bytes are deleted.
+    deleting: Mutex<()>,
     /// One for each thumbnail that may be made at once.
     workers: Semaphore,
 }
@@ -121,6 +126,8 @@ impl Media {
         Ok(Self(Arc::new(Inner {
             workers: Semaphore::new(settings.images.workers),
             completed: broadcast::Sender::new(HEARD),
+            deletions: Notify::new(),
+            deleting: Mutex::default(),
             settings,
             store,
             depot,
@@ -148,5 +155,15 @@ impl Media {
     pub fn hear_completed(&self, media_id: &str) {
         // Nobody waits, and so nobody hears.
         let _ = self.0.completed.send(media_id.to_owned());
+    }
+
+    /// Has a job delete the bytes of what nobody has any more, soon.
+    pub fn hear_deleted(&self) {
+        self.0.deletions.notify_one();
+    }
+
+    /// Waits until there are bytes to delete.
+    pub async fn deletions(&self) {
+        self.0.deletions.notified().await;
     }
 }

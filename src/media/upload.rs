@@ -214,7 +214,7 @@ impl Media {
             is_open: inner.settings.is_open,
         };
         let mut tx = inner.store.begin().await?;
-        let file = media::insert_file(&mut tx, file, now_ms).await?;
+        let (file, is_new) = media::insert_file(&mut tx, file, now_ms).await?;
         if let Some(user) = upload.user {
             let quota = inner.settings.quota.map(i64::try_from);
             let quota = quota.and_then(Result::ok).unwrap_or(i64::MAX);
@@ -231,6 +231,9 @@ impl Media {
             }
         }
         Store::commit(tx).await?;
+        if !is_new {
+            self.hear_deleted();
+        }
         self.hear_completed(media_id);
         Ok(media_id.to_owned())
     }
@@ -246,6 +249,7 @@ impl Media {
             // Then it is deleted when it is due.
             tracing::debug!(%error, "an object that is not used was not noted");
         }
+        self.hear_deleted();
     }
 }
 

@@ -238,13 +238,13 @@ pub async fn insert_object(
     Ok(())
 }
 
-/// Takes a content in, and gives its number. Where there is the same already, the new object is
-/// deleted soon; otherwise it stays. In a transaction.
+/// Takes a content in, and gives its number and whether it is new. Where there is the same already,
+/// the new object is deleted soon. In a transaction.
 pub async fn insert_file(
     conn: &mut PgConnection,
     file: NewFile<'_>,
     now_ms: i64,
-) -> Result<i64, StoreError> {
+) -> Result<(i64, bool), StoreError> {
     let kept = sqlx::query!(
         r#"
         INSERT INTO media_files (
@@ -266,14 +266,9 @@ pub async fn insert_file(
     )
     .fetch_one(&mut *conn)
     .await?;
-    settle_object(
-        conn,
-        file.object_key,
-        kept.object_key == file.object_key,
-        now_ms,
-    )
-    .await?;
-    Ok(kept.file_nid)
+    let is_new = kept.object_key == file.object_key;
+    settle_object(conn, file.object_key, is_new, now_ms).await?;
+    Ok((kept.file_nid, is_new))
 }
 
 /// Lets the job delete an object that nothing refers to.

@@ -155,6 +155,26 @@ pub async fn delete_objects(conn: &mut PgConnection, keys: &[String]) -> Result<
     Ok(())
 }
 
+/// Says when objects are tried again that could not be deleted.
+pub async fn postpone_objects(
+    conn: &mut PgConnection,
+    keys: &[String],
+    due_ms: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE media_objects
+        SET due_ms = $2
+        WHERE object_key = ANY($1)
+        "#,
+        keys,
+        due_ms,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Forgets up to `limit` ids whose bytes did not come in time. Gives how many.
 pub async fn delete_unused(
     conn: &mut PgConnection,
