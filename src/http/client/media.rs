@@ -8,7 +8,7 @@ use std::{pin::pin, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{Request, State},
     response::{IntoResponse as _, Response},
     routing::{get, post, put},
@@ -122,21 +122,18 @@ async fn take_in(
 ) -> Result<String, ApiError> {
     let (parts, body) = request.into_parts();
     let head = http::Request::from_parts(parts, ());
-    let mut body = Some(body);
+    let mut body = body.into_data_stream();
     let done = receive(state, &head, &mut body, target).await;
-    if done.is_err()
-        && let Some(body) = body
-    {
-        drain(body, state.settings.body_timeout).await;
+    if done.is_err() {
+        drain(Body::new(body), state.settings.body_timeout).await;
     }
     done
 }
 
-/// Takes the body out of its place once it is read.
 async fn receive(
     state: &AppState,
     head: &http::Request<()>,
-    body: &mut Option<Body>,
+    body: &mut BodyDataStream,
     target: Target<'_>,
 ) -> Result<String, ApiError> {
     let sender = plain::admit(state, head, Reach::Public).await?;
@@ -151,8 +148,7 @@ async fn receive(
         announced: announced(head.headers()),
     };
     state.media.check_upload(upload).await?;
-    let stream = body.take().unwrap_or_default();
-    let stream = pin!(chunks(stream, state.settings.body_timeout));
+    let stream = pin!(chunks(body, state.settings.body_timeout));
     let taking = state.media.upload(upload, stream);
     match tokio::time::timeout(MAX_UPLOAD_TIME, taking).await {
         Ok(done) => Ok(done?),
@@ -162,10 +158,10 @@ async fn receive(
 
 /// The bytes of a body; each piece must come in time.
 fn chunks(
-    body: Body,
+    body: &mut BodyDataStream,
     patience: Duration,
 ) -> impl Stream<Item = Result<Bytes, media::Error>> + Send {
-    stream::unfold(body.into_data_stream(), move |mut body| async move {
+    stream::unfold(body, move |body| async move {
         let next = tokio::time::timeout(patience, body.next()).await;
         let chunk = match next {
             Ok(Some(Ok(chunk))) => Ok(chunk),
