@@ -10,12 +10,15 @@ use ruma::{
     OwnedEventId, RoomId, UserId,
     canonical_json::to_canonical_value,
     events::{StateEventType, TimelineEventType},
-    room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionRules},
+    room_version_rules::{EventIdFormatVersion, EventsReferenceFormatVersion},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::json::{push_field, push_string};
+use super::{
+    json::{push_field, push_string},
+    version::{self, BadStateKey, VersionRules},
+};
 
 /// The greatest size of a whole event in bytes (client-server API v1.19, size limits).
 pub const MAX_PDU_BYTES: usize = 65_536;
@@ -49,7 +52,7 @@ pub enum BuildError {
     #[error("the event has {0} bytes, more than {MAX_PDU_BYTES}")]
     TooLarge(usize),
     /// A field is too long.
-    #[error("`{0}` is longer than {MAX_ID_BYTES} bytes")]
+    #[error("`{0}` is too long")]
     FieldTooLong(&'static str),
     /// There are too many previous or auth events.
     #[error("too many `{0}`")]
@@ -66,7 +69,10 @@ pub enum BuildError {
     /// The sender belongs to another server than the one that signs.
     #[error("the sender does not belong to this server")]
     ForeignSender,
-    /// The room version is not one of 1 to 12.
+    /// The state key names no owner, in a room version where state has owners.
+    #[error(transparent)]
+    StateKey(BadStateKey),
+    /// The room version is not one that [`VersionRules`] has.
     #[error("the room version is not known")]
     UnknownRoomVersion,
     /// An id that follows from the event's hash is not valid. Cannot happen for SHA-256.
@@ -153,7 +159,7 @@ pub struct Position<'a> {
     /// room id.
     pub room_id: Option<&'a RoomId>,
     /// The rules of the room's version.
-    pub rules: &'a RoomVersionRules,
+    pub rules: &'a VersionRules,
     /// The room's forward extremities. Room versions 1 and 2 refer to events with their hashes
     /// too; we leave those empty, as no server reads them.
     pub prev_events: &'a [OwnedEventId],
@@ -205,9 +211,17 @@ pub fn build<'a>(
 fn check_limits(draft: &Draft, sender: &UserId, position: &Position<'_>) -> Result<(), BuildError> {
     let event_type = draft.event_type.to_string();
     let room_id = position.room_id.map_or("", RoomId::as_str);
+    let state_key = draft.state_key.as_deref();
+    let has_owner = position.rules.owned_state;
+    if let Some(state_key) = state_key.filter(|_| has_owner) {
+        version::owner(state_key).map_err(|error| match error {
+            BadStateKey::TooLong => BuildError::FieldTooLong("state_key"),
+            error @ BadStateKey::NoOwner => BuildError::StateKey(error),
+        })?;
+    }
     let fields = [
         ("type", &*event_type),
-        ("state_key", draft.state_key.as_deref().unwrap_or("")),
+        ("state_key", state_key.filter(|_| !has_owner).unwrap_or("")),
         ("sender", sender.as_str()),
         ("room_id", room_id),
     ];

@@ -24,6 +24,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 pub mod threads;
+pub mod version;
 pub mod visibility;
 
 pub use self::{

@@ -17,7 +17,6 @@ use ruma::{
         },
     },
     room::JoinRule,
-    room_version_rules::RoomVersionRules,
 };
 use serde::Deserialize;
 
@@ -29,6 +28,7 @@ use super::{
     pdu::Pdu,
     power_levels::PowerLevels,
     signing::SigningKey,
+    version::VersionRules,
 };
 
 /// Why a room could not be loaded.
@@ -87,7 +87,7 @@ pub struct Room {
 struct Identity {
     room_id: OwnedRoomId,
     room_version: RoomVersionId,
-    rules: RoomVersionRules,
+    rules: VersionRules,
     create_event_id: OwnedEventId,
 }
 
@@ -104,7 +104,7 @@ impl Room {
         key: &SigningKey,
         server_name: &ServerName,
     ) -> Result<(Arc<Pdu>, Self), EventError> {
-        let rules = room_version.rules().ok_or(BuildError::UnknownRoomVersion)?;
+        let rules = VersionRules::of(room_version).ok_or(BuildError::UnknownRoomVersion)?;
         let mut set = |field: &str, value: &str| {
             let value = CanonicalJsonValue::String(value.to_owned());
             draft.content.insert(field.to_owned(), value);
@@ -124,7 +124,7 @@ impl Room {
         };
         let pdu = Arc::new(key.sign(build(draft, sender, now, position)?, server_name)?);
         let nothing = |_: &StateEventType, _: &str| None::<&Pdu>;
-        auth::check(&pdu, &rules.authorization, |_| None::<&Pdu>, nothing)?;
+        auth::check(&pdu, &rules, |_| None::<&Pdu>, nothing)?;
 
         let identity = Identity {
             room_id: pdu.room_id().to_owned(),
@@ -146,7 +146,7 @@ impl Room {
         extremities: Vec<OwnedEventId>,
         state: impl IntoIterator<Item = StateEvent>,
     ) -> Result<Self, RoomError> {
-        let rules = room_version.rules().ok_or(RoomError::UnknownRoomVersion)?;
+        let rules = VersionRules::of(&room_version).ok_or(RoomError::UnknownRoomVersion)?;
         let state: Vec<StateEvent> = state.into_iter().collect();
         let is_create = |event: &&StateEvent| {
             *event.pdu.event_type() == TimelineEventType::RoomCreate
@@ -295,7 +295,7 @@ impl Room {
                 .find(|pdu| pdu.event_id() == event_id)
         };
         let state = |event_type: &StateEventType, state_key: &str| self.pdu(event_type, state_key);
-        auth::check(&pdu, &rules.authorization, auth_event, state)?;
+        auth::check(&pdu, rules, auth_event, state)?;
         let next = self.after(&pdu);
         Ok((pdu, next))
     }
@@ -311,7 +311,7 @@ impl Room {
     }
 
     /// The rules of the room's version.
-    pub fn rules(&self) -> &RoomVersionRules {
+    pub fn rules(&self) -> &VersionRules {
         &self.identity.rules
     }
 

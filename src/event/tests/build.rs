@@ -13,7 +13,7 @@ use super::*;
 use crate::event::build::{MAX_JSON_DEPTH, MAX_PDU_BYTES, content_from_json};
 
 fn verify(pdu: &Pdu, room_version: &str) -> CanonicalJsonObject {
-    let rules = version(room_version).rules().unwrap();
+    let rules = VersionRules::of(&version(room_version)).unwrap();
     let object: CanonicalJsonObject = serde_json::from_str(pdu.json()).unwrap();
     assert_eq!(serde_json::to_string(&object).unwrap(), pdu.json());
     let keys = BTreeMap::from([(
@@ -36,7 +36,7 @@ fn events_of_each_room_version_verify() {
         let reason = content(json!({"reason": "a \"word\" \\ \u{7} é 😀 \u{7f}"}));
         let draft = Draft::redaction(message.owned_event_id().clone(), reason);
         room.send(draft, alice()).unwrap();
-        let rules = version(room_version).rules().unwrap();
+        let rules = VersionRules::of(&version(room_version)).unwrap();
         for pdu in &room.events {
             let object = verify(pdu, room_version);
             if !matches!(room_version, "1" | "2") {
@@ -54,7 +54,7 @@ fn a_stored_event_is_the_one_that_was_built() {
         let message = room.message(alice()).unwrap();
         let draft = Draft::redaction(message.owned_event_id().clone(), content(json!({})));
         room.send(draft, alice()).unwrap();
-        let rules = version(room_version).rules().unwrap();
+        let rules = VersionRules::of(&version(room_version)).unwrap();
         for built in &room.events {
             let stored = Pdu::from_stored(
                 built.owned_event_id().clone(),

@@ -2,6 +2,7 @@
 
 mod build;
 mod client_format;
+mod owned_state;
 mod parse;
 mod push;
 mod redact;
@@ -18,7 +19,7 @@ use ruma::{
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::*;
+use super::{version::VersionRules, *};
 
 /// All the room versions that we build.
 const VERSIONS: [&str; 12] = [

@@ -83,16 +83,16 @@ fn handle(json: &str) {
     let _: Value = serde_json::from_str(&personalize(&text, &Personal::default())).unwrap();
     let _: Value = serde_json::from_str(stripped_json(&pdu).get()).unwrap();
     for room_version in ["1", "9", "12"] {
-        let rules = version(room_version).rules().unwrap();
+        let rules = VersionRules::of(&version(room_version)).unwrap();
         let _ = redact(&pdu, &rules.redaction);
         let room = Builder::created(room_version).room.after(&pdu);
         assert!(room.heroes(alice()).len() <= 5);
         let state = |event_type: &StateEventType, state_key: &str| {
             let event = room.state_event(event_type, state_key)?;
-            Some(Arc::clone(&event.pdu))
+            Some(&*event.pdu)
         };
         let nothing = |_: &EventId| None::<Arc<Pdu>>;
-        let _ = auth::check(&pdu, &rules.authorization, nothing, state);
+        let _ = auth::check(&pdu, &rules, nothing, state);
     }
 }
 

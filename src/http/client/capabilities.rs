@@ -10,9 +10,12 @@ use axum::{extract::State, response::Response};
 use ruma::{RoomVersionId, api::client::discovery::get_capabilities};
 use serde_json::{Map, Value, json};
 
-use crate::http::{
-    ApiError, Ruma,
-    document::{Document, Freshness},
+use crate::{
+    event::version,
+    http::{
+        ApiError, Ruma,
+        document::{Document, Freshness},
+    },
 };
 
 /// What the server allows, by its policy.
@@ -39,7 +42,7 @@ pub struct CapabilitySettings {
     pub delayed_events: Option<(u64, u32)>,
     /// The version of new rooms.
     pub default_room_version: RoomVersionId,
-    /// The versions of rooms that can be made and joined.
+    /// The versions of rooms that can be made and joined, without the unstable ones.
     pub room_versions: Vec<RoomVersionId>,
 }
 
@@ -97,10 +100,11 @@ fn documents(settings: &CapabilitySettings) -> Documents {
 
 fn capabilities(settings: &CapabilitySettings) -> Value {
     let enabled = |enabled: bool| json!({ "enabled": enabled });
-    let versions = settings.room_versions.iter();
-    let available: Map<String, Value> = versions
-        .map(|version| (version.to_string(), "stable".into()))
-        .collect();
+    let stable = settings.room_versions.iter().map(ToString::to_string);
+    let stable = stable.map(|version| (version, "stable".into()));
+    let unstable = version::OWNED_STATE.iter().map(ToString::to_string);
+    let unstable = unstable.map(|version| (version, "unstable".into()));
+    let available: Map<String, Value> = stable.chain(unstable).collect();
     let mut capabilities = json!({
         "m.change_password": enabled(settings.change_password),
         "m.room_versions": {

@@ -25,6 +25,7 @@ use crate::{
     event::{
         BuildError, Draft, Pdu, Room,
         client_format::{self, Unsigned},
+        version::VersionRules,
     },
     store::{
         RoomNid, RoomPosition, StoreError, UserNid,
@@ -170,7 +171,7 @@ impl Rooms {
         drafts: Vec<Draft>,
         created_at: MilliSecondsSinceUnixEpoch,
     ) -> Result<(RoomNid, Built), Error> {
-        let rules = blueprint.version.rules();
+        let rules = VersionRules::of(&blueprint.version);
         let rules = rules.ok_or_else(|| Error::UnsupportedVersion(blueprint.version.clone()))?;
         let room_id = if rules.event_format.require_room_create_room_id {
             let letters = self.0.random.alphanumeric(ROOM_ID_LENGTH);

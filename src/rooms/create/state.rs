@@ -12,13 +12,12 @@ use ruma::{
         create_room::v3::{CreationContent, Request, RoomPreset},
     },
     events::StateEventType,
-    room_version_rules::RoomVersionRules,
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    event::{Draft, build},
+    event::{Draft, build, version::VersionRules},
     rooms::{Error, membership::ThirdPartyInvite, state_rules},
 };
 
@@ -61,7 +60,7 @@ impl Blueprint {
         version: RoomVersionId,
         alias: Option<&OwnedRoomAliasId>,
     ) -> Result<Self, Error> {
-        let Some(rules) = version.rules() else {
+        let Some(rules) = VersionRules::of(&version) else {
             return Err(Error::UnsupportedVersion(version));
         };
         let mut seen = HashSet::from([creator]);
@@ -135,7 +134,7 @@ fn preset(request: &Request) -> Result<RoomPreset, Error> {
 struct Parts<'a> {
     request: &'a Request,
     creator: &'a UserId,
-    rules: RoomVersionRules,
+    rules: VersionRules,
     preset: RoomPreset,
     /// Whoever is invited with the creator's level.
     trusted: &'a [OwnedUserId],

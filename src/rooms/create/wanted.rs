@@ -10,7 +10,7 @@ use ruma::{
 
 use super::{Blueprint, Says, state};
 use crate::{
-    event::build,
+    event::{build, version::VersionRules},
     policy::rooms::{self as policy, RoomRequest},
     rooms::{Actor, Error, Rooms},
 };
@@ -32,7 +32,7 @@ impl Rooms {
         let levels = request.power_level_content_override.as_ref();
         let levels = levels.map(|raw| build::content_from_json(raw.json()));
         let levels = levels.transpose()?;
-        let rules = blueprint.version.rules();
+        let rules = VersionRules::of(&blueprint.version);
         let creators = additional_creators(blueprint);
         let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let room_type = blueprint.create.get("type");

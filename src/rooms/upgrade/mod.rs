@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{Actor, Error, Planned, Rooms, create::Blueprint, membership::MemberContent};
 use crate::{
-    event::{Draft, Room, StateEvent, build},
+    event::{Draft, Room, StateEvent, build, version::VersionRules},
     policy::rooms::{ACCESS_RULES, RETENTION_TYPE},
     store::{RoomNid, directory},
 };
@@ -59,7 +59,7 @@ impl Rooms {
         version: &RoomVersionId,
         additional_creators: &[OwnedUserId],
     ) -> Result<OwnedRoomId, Error> {
-        let Some(rules) = version.rules() else {
+        let Some(rules) = VersionRules::of(version) else {
             return Err(Error::UnsupportedVersion(version.clone()));
         };
         let old = self.joined_room(room_id, &actor.user_id).await?;

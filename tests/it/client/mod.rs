@@ -25,6 +25,7 @@ mod login_tokens;
 mod membership;
 mod messages;
 mod older_sync;
+mod owned_state;
 mod paging;
 mod password;
 mod polls;

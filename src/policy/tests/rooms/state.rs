@@ -49,7 +49,7 @@ fn an_agent_of_another_server_may_join_by_the_link_unless_the_room_is_local() {
         let room = state.room();
         let join = state.clone().member(CAROL, CAROL, "join");
         let join = pdu(99, join.0.last().unwrap());
-        let rules = &room.rules().authorization;
+        let rules = room.rules();
         let now = |kind: &_, key: &str| room.state_event(kind, key).map(|event| &*event.pdu);
         let checked = check_state(&join, rules, now);
         assert_eq!(checked.is_ok(), federate, "{checked:?}");
