@@ -166,6 +166,6 @@ impl OfRoom {
 
 async fn has_alias(store: &Store, service: &Service, room: RoomNid) -> Result<bool, StoreError> {
     let mut conn = store.conn().await?;
-    let aliases = directory::list_aliases_of(&mut conn, &[room]).await?;
-    Ok(aliases.iter().any(|(_, alias)| service.covers_alias(alias)))
+    let aliases = directory::list_aliases(&mut conn, room).await?;
+    Ok(aliases.iter().any(|alias| service.covers_alias(alias)))
 }

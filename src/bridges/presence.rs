@@ -3,11 +3,14 @@
 //!
 //! Specification v1.19, application service API, "Pushing ephemeral data".
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{body::Body, sender::Sender};
 use crate::{
-    store::{RoomNid, StoreError, UserNid, appservices},
+    store::{RoomNid, StoreError, UserNid, memberships},
     sync::{Changed, presence_event},
 };
 
@@ -44,15 +47,15 @@ impl Sender {
         if changed.is_empty() {
             return Ok(told);
         }
-        let mut rooms = self.rooms_of(&changed).await?;
+        let rooms = self.rooms_of(&changed).await?;
         let unknown = self.unknown_rooms(&mut changed, &rooms, &mut told);
         self.learn(unknown).await?;
         let now = presence.now();
         for one in &changed {
             told.until = one.at;
-            let mut rooms = rooms.remove(&one.user).unwrap_or_default().into_iter();
+            let mut rooms = rooms.get(&one.user).into_iter().flat_map(|rooms| &**rooms);
             if self.service.covers_user(&one.shown.user_id)
-                || rooms.any(|room| self.interest.knows(room) == Some(true))
+                || rooms.any(|room| self.interest.knows(*room) == Some(true))
             {
                 body.push_presence(presence_event(&one.shown, now));
             }
@@ -64,7 +67,7 @@ impl Sender {
     async fn rooms_of(
         &self,
         changed: &[Changed],
-    ) -> Result<HashMap<UserNid, Vec<RoomNid>>, StoreError> {
+    ) -> Result<HashMap<UserNid, Arc<[RoomNid]>>, StoreError> {
         let others = changed.iter();
         let others = others.filter(|one| !self.service.covers_user(&one.shown.user_id));
         let others: Vec<UserNid> = others.map(|one| one.user).collect();
@@ -72,7 +75,8 @@ impl Sender {
             return Ok(HashMap::new());
         }
         let mut conn = self.bridges.0.parts.store.conn().await?;
-        appservices::list_rooms_of(&mut conn, &others).await
+        let rooms = memberships::joined_rooms(&mut conn, &others).await?;
+        Ok(rooms.into_iter().collect())
     }
 
     /// The rooms that are to be looked at before it is known whom the service is told of. Where
@@ -80,13 +84,13 @@ impl Sender {
     fn unknown_rooms(
         &self,
         changed: &mut Vec<Changed>,
-        rooms: &HashMap<UserNid, Vec<RoomNid>>,
+        rooms: &HashMap<UserNid, Arc<[RoomNid]>>,
         told: &mut Told,
     ) -> HashSet<RoomNid> {
         let mut unknown = HashSet::new();
         for (at, one) in changed.iter().enumerate() {
-            let rooms = rooms.get(&one.user).into_iter().flatten().copied();
-            let rooms: Vec<RoomNid> = rooms.collect();
+            let rooms = rooms.get(&one.user).into_iter().flat_map(|rooms| &**rooms);
+            let rooms: Vec<RoomNid> = rooms.copied().collect();
             let known = |room: &RoomNid| self.interest.knows(*room);
             if rooms.iter().any(|room| known(room) == Some(true)) {
                 continue;

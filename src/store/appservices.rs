@@ -1,7 +1,5 @@
 //! How far application services were told what happened, and the rooms that they publish.
 
-use std::collections::HashMap;
-
 use ruma::{OwnedUserId, UserId};
 use sqlx::PgConnection;
 
@@ -221,32 +219,6 @@ pub async fn list_local_members(
             Ok((row.room, row.user, user_id))
         })
         .collect()
-}
-
-/// The rooms in which people are.
-pub async fn list_rooms_of(
-    conn: &mut PgConnection,
-    users: &[UserNid],
-) -> Result<HashMap<UserNid, Vec<RoomNid>>, StoreError> {
-    let users: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            user_nid AS "user: UserNid",
-            room_nid AS "room: RoomNid"
-        FROM memberships
-        WHERE user_nid = ANY($1)
-            AND membership = 2
-        "#,
-        &users,
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut rooms: HashMap<UserNid, Vec<RoomNid>> = HashMap::new();
-    for row in rows {
-        rooms.entry(row.user).or_default().push(row.room);
-    }
-    Ok(rooms)
 }
 
 /// Publishes a room in the directory of a network, or takes it out.
