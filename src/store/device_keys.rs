@@ -119,7 +119,13 @@ pub async fn list(
             k.json,
             d.display_name
         FROM device_keys k
-        JOIN devices d ON d.device_nid = k.device_nid
+        CROSS JOIN LATERAL (
+            SELECT v.device_id, v.display_name
+            FROM devices v
+            WHERE v.device_nid = k.device_nid
+            -- Looked up one by one: a plan from when there were few may read all devices.
+            OFFSET 0
+        ) d
         WHERE k.user_nid = ANY($1)
         "#,
         &users.iter().map(|user| user.0).collect::<Vec<_>>(),
