@@ -254,6 +254,11 @@ impl App {
         &self.core.rooms
     }
 
+    /// Keys of devices, and messages to them.
+    pub fn keys(&self) -> &crate::keys::Keys {
+        &self.core.keys
+    }
+
     /// Who is there.
     pub fn presence(&self) -> &sync::Presence {
         self.state.sync.presence()

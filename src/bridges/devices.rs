@@ -3,7 +3,7 @@
 //! MSC4203: messages to the devices of users who are theirs alone, each once, since nobody else asks
 //! for them. MSC3202: how many one-time keys such devices have left, and whose devices to look at again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ruma::{OwnedUserId, RoomId};
 use serde_json::{Map, Value, json};
@@ -136,11 +136,15 @@ impl Sender {
         entry: &Entry,
     ) -> Result<(), StoreError> {
         match &entry.change {
-            Change::ToDevice { user, devices } if self.owns(*user).await? => {
-                self.waiting.extend(devices.iter().copied());
+            Change::ToDevice { to } => {
+                let own = self.own(entry.change.users().collect()).await?;
+                let devices = to.iter().filter(|(user, _)| own.contains(user));
+                self.waiting.extend(devices.map(|(_, device)| *device));
             }
-            Change::OneTimeKeys { user, devices } if self.owns(*user).await? => {
-                news.counted.extend(devices.iter().copied());
+            Change::OneTimeKeys { user, devices } => {
+                if self.own(vec![*user]).await?.contains(user) {
+                    news.counted.extend(devices.iter().copied());
+                }
             }
             // What one user alone is told of their own keys is no change of devices to others.
             Change::DeviceList {
@@ -157,10 +161,13 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether a user is the service's alone.
-    async fn owns(&self, user: UserNid) -> Result<bool, StoreError> {
-        let user_id = self.store().user_ids(&[user]).await?.remove(&user);
-        Ok(user_id.is_some_and(|user_id| self.service.owns_user(&user_id)))
+    /// Those of the users who are the service's alone.
+    async fn own(&self, users: Vec<UserNid>) -> Result<HashSet<UserNid>, StoreError> {
+        let user_ids = self.store().user_ids(&users).await?;
+        let own = user_ids
+            .into_iter()
+            .filter(|(_, user_id)| self.service.owns_user(user_id));
+        Ok(own.map(|(user, _)| user).collect())
     }
 
     /// The id of a user who is the service's, or who is in a room that concerns it.

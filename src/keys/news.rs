@@ -32,6 +32,8 @@ pub(super) struct DeviceMemory(Mutex<Known>);
 struct Known {
     /// No message at or before this position waits.
     quiet: Option<StreamPosition>,
+    /// The messages up to this position are deleted.
+    confirmed: StreamPosition,
     counts: Option<Counted>,
 }
 
@@ -111,8 +113,10 @@ impl Keys {
         }
         let mut conn = self.0.store.conn().await?;
         let since = since.map(|since| since.min(until));
-        if let Some(since) = since {
-            to_device::delete_confirmed(&mut conn, device, since).await?;
+        let confirmed = memory.known().confirmed;
+        if let Some(since) = since.filter(|since| *since > confirmed) {
+            to_device::delete_confirmed(&mut conn, device, confirmed, since).await?;
+            memory.known().confirmed = since;
         }
         let batch = self
             .read_messages(&mut conn, device, since.unwrap_or_default(), until)

@@ -11,7 +11,7 @@ use super::{
     events::{self, EventRow},
     live::{
         Change, Entry, MemberChange, TimelineEvent, kind, parse_devices_detail, parse_event_detail,
-        parse_member_detail, parse_receipt_detail,
+        parse_member_detail, parse_receipt_detail, parse_recipients_detail,
     },
     memberships,
 };
@@ -228,10 +228,11 @@ impl LogRow {
                 },
                 rooms: Arc::default(),
             }),
-            kind::TO_DEVICE => Ok(Change::ToDevice {
-                user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
-                devices: parse_devices_detail(self.detail.as_deref().unwrap_or_default()),
-            }),
+            kind::TO_DEVICE => {
+                let detail = self.detail.as_deref().unwrap_or_default();
+                let to = parse_recipients_detail(self.stream_user, detail);
+                Ok(Change::ToDevice { to })
+            }
             kind::ONE_TIME_KEYS => Ok(Change::OneTimeKeys {
                 user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
                 devices: parse_devices_detail(self.detail.as_deref().unwrap_or_default()),

@@ -151,19 +151,23 @@ pub async fn delete_told(
     Ok(())
 }
 
-/// Deletes the messages of a device up to a position: the device has them.
+/// Deletes the messages of a device after a position and up to another: the device has them. Up to
+/// the first they were deleted before, and are not looked for among what deleted rows leave behind.
 pub async fn delete_confirmed(
     conn: &mut PgConnection,
     device: DeviceNid,
+    after: StreamPosition,
     until: StreamPosition,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         DELETE FROM to_device
         WHERE device_nid = $1
-            AND position <= $2
+            AND position > $2
+            AND position <= $3
         "#,
         device as DeviceNid,
+        after as StreamPosition,
         until as StreamPosition,
     )
     .execute(conn)

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Committed, RoomWrite, SendWrite, ToDeviceRecipient, Write};
+use super::{Committed, RoomWrite, SendWrite, Write};
 use crate::store::{
     DeviceNid, Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
     live::{Change, Entry, RoomHead, TimelineEvent, bump},
@@ -284,8 +284,7 @@ impl<'a> Batch<'a> {
                 viewer: list.viewer,
                 rooms: Arc::clone(&list.rooms),
             }));
-            let recipients = write.to_device.iter().flat_map(|send| &send.recipients);
-            changes.extend(recipients.map(ToDeviceRecipient::change));
+            changes.extend(write.to_device.iter().filter_map(SendWrite::change));
             changes.extend(
                 write
                     .one_time_keys

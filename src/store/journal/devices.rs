@@ -70,10 +70,11 @@ async fn insert_messages(
         Change::ToDevice { .. } => Some(entry.position.0),
         _ => None,
     });
-    let recipients = batch.sends().flat_map(|send| &send.recipients);
+    // Those without recipients have no entries.
+    let sends = batch.sends().filter(|send| send.change().is_some());
     let (mut devices, mut at, mut json) = (Vec::new(), Vec::new(), Vec::new());
-    for (position, recipient) in positions.zip(recipients) {
-        for (device, text) in &recipient.messages {
+    for (position, send) in positions.zip(sends) {
+        for (device, text) in send.recipients.iter().flat_map(|to| &to.messages) {
             devices.push(device.0);
             at.push(position);
             json.push(&**text);
@@ -87,8 +88,6 @@ async fn insert_messages(
         INSERT INTO to_device (device_nid, position, json)
         SELECT n.device_nid, n.position, n.json
         FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[]) AS n (device_nid, position, json)
-        -- A device may have been deleted since it was looked for.
-        JOIN devices d ON d.device_nid = n.device_nid
         "#,
         &devices,
         &at,

@@ -18,9 +18,9 @@ pub(super) async fn append_sends(
     let row = sqlx::query!(
         r#"
         WITH send AS (
-            SELECT s.device_nid, s.transaction_key, s.created_at, s.nth
-            FROM UNNEST($1::BIGINT[], $2::BYTEA[], $3::BIGINT[]) WITH ORDINALITY
-                AS s (device_nid, transaction_key, created_at, nth)
+            SELECT s.device_nid, s.transaction_key, s.created_at, s.detail, s.nth
+            FROM UNNEST($1::BIGINT[], $2::BYTEA[], $3::BIGINT[], $4::TEXT[]) WITH ORDINALITY
+                AS s (device_nid, transaction_key, created_at, detail, nth)
         ), known AS (
             -- In the order of the keys, so that two processes with the same ones wait for each
             -- other in one direction only.
@@ -31,39 +31,32 @@ pub(super) async fn append_sends(
             ORDER BY s.device_nid, s.transaction_key
             ON CONFLICT DO NOTHING
             RETURNING device_nid, transaction_key
-        ), recipient AS (
-            SELECT r.user_nid, r.detail, r.at, ROW_NUMBER() OVER (ORDER BY r.at) AS nth
-            FROM UNNEST($4::BIGINT[], $5::BIGINT[], $6::TEXT[]) WITH ORDINALITY
-                AS r (send, user_nid, detail, at)
-            WHERE r.send IN (
-                SELECT s.nth
-                FROM send s
-                LEFT JOIN known k ON k.device_nid = s.device_nid
-                    AND k.transaction_key = s.transaction_key
-                WHERE s.device_nid IS NULL
-                    OR k.device_nid IS NOT NULL
-            )
+        ), kept AS (
+            SELECT s.nth, s.detail, ROW_NUMBER() OVER (ORDER BY s.nth) AS place
+            FROM send s
+            LEFT JOIN known k ON k.device_nid = s.device_nid
+                AND k.transaction_key = s.transaction_key
+            -- One without recipients has no entry.
+            WHERE s.detail IS NOT NULL
+                AND (s.device_nid IS NULL OR k.device_nid IS NOT NULL)
         ), counter AS (
             -- The count of what comes before makes the counter the last row to be locked.
             UPDATE stream_counter
-            SET position = position + (SELECT COUNT(*) FROM recipient)
+            SET position = position + (SELECT COUNT(*) FROM kept)
             RETURNING position
         ), placed AS (
-            SELECT r.user_nid, r.detail, r.at,
-                c.position - (SELECT COUNT(*) FROM recipient) + r.nth AS position
-            FROM recipient r
+            SELECT k.nth, k.detail, c.position - (SELECT COUNT(*) FROM kept) + k.place AS position
+            FROM kept k
             CROSS JOIN counter c
         ), logged AS (
-            INSERT INTO stream (position, kind, user_nid, detail)
-            SELECT p.position, $7, p.user_nid, p.detail
+            INSERT INTO stream (position, kind, detail)
+            SELECT p.position, $5, p.detail
             FROM placed p
         ), sent AS (
             INSERT INTO to_device (device_nid, position, json)
             SELECT m.device_nid, p.position, m.json
-            FROM UNNEST($8::BIGINT[], $9::BIGINT[], $10::TEXT[]) AS m (recipient, device_nid, json)
-            JOIN placed p ON p.at = m.recipient
-            -- A device may have been deleted since it was looked for.
-            JOIN devices d ON d.device_nid = m.device_nid
+            FROM UNNEST($6::BIGINT[], $7::BIGINT[], $8::TEXT[]) AS m (send, device_nid, json)
+            JOIN placed p ON p.nth = m.send
         )
         SELECT c.position AS "last!: StreamPosition", -- there is one counter
             COALESCE((SELECT ARRAY_AGG(k.device_nid ORDER BY k.device_nid, k.transaction_key)
@@ -76,11 +69,9 @@ pub(super) async fn append_sends(
         &columns.transaction_devices as &[Option<i64>],
         &columns.keys as &[Option<Vec<u8>>],
         &columns.at as &[Option<i64>],
-        &columns.sends,
-        &columns.users,
         &columns.details as &[Option<String>],
         columns.kind,
-        &columns.recipients,
+        &columns.sends,
         &columns.devices,
         &columns.json as &[&str],
     )
@@ -102,13 +93,10 @@ struct Columns<'a> {
     transaction_devices: Vec<Option<i64>>,
     keys: Vec<Option<Vec<u8>>>,
     at: Vec<Option<i64>>,
-    /// For each recipient the number of its send, from 1.
-    sends: Vec<i64>,
-    users: Vec<i64>,
     details: Vec<Option<String>>,
     kind: i16,
-    /// For each message the number of its recipient, from 1.
-    recipients: Vec<i64>,
+    /// For each message the number of its send, from 1.
+    sends: Vec<i64>,
     devices: Vec<i64>,
     json: Vec<&'a str>,
 }
@@ -133,17 +121,13 @@ impl<'a> Columns<'a> {
             .push(transaction.map(|new| new.device.0));
         self.keys.push(transaction.map(|new| new.key.to_vec()));
         self.at.push(transaction.map(|new| new.at));
-        for to in &send.recipients {
-            let row = to.change().to_row();
-            self.kind = row.kind;
+        let row = send.change().map(|change| change.to_row());
+        self.kind = row.as_ref().map_or(self.kind, |row| row.kind);
+        self.details.push(row.and_then(|row| row.detail));
+        for (device, json) in send.recipients.iter().flat_map(|to| &to.messages) {
             self.sends.push(number(self.keys.len()));
-            self.users.push(to.user.0);
-            self.details.push(row.detail);
-            for (device, json) in &to.messages {
-                self.recipients.push(number(self.users.len()));
-                self.devices.push(device.0);
-                self.json.push(json);
-            }
+            self.devices.push(device.0);
+            self.json.push(json);
         }
     }
 }

@@ -245,17 +245,17 @@ impl Write {
     }
 }
 
-impl ToDeviceRecipient {
-    /// What the stream says of it.
-    pub(super) fn change(&self) -> Change {
-        Change::ToDevice {
-            user: self.user,
-            devices: self.messages.iter().map(|(device, _)| *device).collect(),
-        }
-    }
-}
-
 impl SendWrite {
+    /// What the stream says of it, if there is anything.
+    pub(super) fn change(&self) -> Option<Change> {
+        let to: Arc<[_]> = self
+            .recipients
+            .iter()
+            .flat_map(|to| to.messages.iter().map(|(device, _)| (to.user, *device)))
+            .collect();
+        (!to.is_empty()).then_some(Change::ToDevice { to })
+    }
+
     fn weight(&self) -> usize {
         let messages = self.recipients.iter().flat_map(|to| &to.messages);
         messages.map(|(_, json)| 64 + json.len()).sum()

@@ -64,12 +64,10 @@ pub enum Change {
         /// The rooms in which the user was joined about then.
         rooms: Arc<[RoomNid]>,
     },
-    /// There are messages for devices of a user.
+    /// There are messages for devices, sent by one request.
     ToDevice {
-        /// The user.
-        user: UserNid,
-        /// The devices.
-        devices: Arc<[DeviceNid]>,
+        /// The devices with their users: those of one user next to each other.
+        to: Arc<[(UserNid, DeviceNid)]>,
     },
     /// One-time keys or fallback keys of a user's devices came or went.
     OneTimeKeys {
@@ -124,17 +122,21 @@ impl Change {
         }
     }
 
-    /// The user whom it is about: the target of a membership event, the owner of account data, of
-    /// a device list or of devices; for what one user alone is told, that one.
-    pub fn user(&self) -> Option<UserNid> {
-        match self {
-            Self::Event(event) => event.member.map(|change| change.user),
-            Self::Receipt { .. } | Self::Nothing => None,
-            Self::AccountData { user, .. }
-            | Self::ToDevice { user, .. }
-            | Self::OneTimeKeys { user, .. } => Some(*user),
-            Self::DeviceList { user, viewer, .. } => Some(viewer.unwrap_or(*user)),
-        }
+    /// The users whom it is about, each once: the target of a membership event, the owner of
+    /// account data, of a device list or of devices; for what one user alone is told, that one.
+    pub fn users(&self) -> impl Iterator<Item = UserNid> + '_ {
+        let (one, many) = match self {
+            Self::Event(event) => (event.member.map(|change| change.user), None),
+            Self::Receipt { .. } | Self::Nothing => (None, None),
+            Self::AccountData { user, .. } | Self::OneTimeKeys { user, .. } => (Some(*user), None),
+            Self::DeviceList { user, viewer, .. } => (Some(viewer.unwrap_or(*user)), None),
+            Self::ToDevice { to } => (None, Some(to)),
+        };
+        let many = many.into_iter().flat_map(|to| to.iter());
+        let mut last = None;
+        let many = many.map(|(user, _)| *user);
+        let many = many.filter(move |user| last.replace(*user) != Some(*user));
+        one.into_iter().chain(many)
     }
 
     /// About how much memory it takes, in bytes.
@@ -144,9 +146,9 @@ impl Change {
             Self::Receipt { .. } | Self::Nothing => 256,
             Self::AccountData { content, .. } => 256 + content.get().len(),
             Self::DeviceList { rooms, .. } => 256 + 8 * rooms.len(),
-            Self::ToDevice { devices, .. } | Self::OneTimeKeys { devices, .. } => {
-                256 + 8 * devices.len()
-            }
+            // Each user has a list of entries, in which it stands.
+            Self::ToDevice { to } => 256 + 24 * to.len(),
+            Self::OneTimeKeys { devices, .. } => 256 + 8 * devices.len(),
         }
     }
 
@@ -196,10 +198,13 @@ impl Change {
                 let viewer = viewer.map(|viewer| viewer.to_string());
                 ChangeRow::of_user(kind::DEVICE_LIST, *user, viewer)
             }
-            Self::ToDevice { user, devices } => {
-                let devices = devices_detail(devices);
-                ChangeRow::of_user(kind::TO_DEVICE, *user, Some(devices))
-            }
+            Self::ToDevice { to } => ChangeRow {
+                kind: kind::TO_DEVICE,
+                room: None,
+                room_position: None,
+                user: None,
+                detail: Some(recipients_detail(to)),
+            },
             Self::OneTimeKeys { user, devices } => {
                 let devices = devices_detail(devices);
                 ChangeRow::of_user(kind::ONE_TIME_KEYS, *user, Some(devices))
@@ -231,6 +236,28 @@ impl ChangeRow {
 fn devices_detail(devices: &[DeviceNid]) -> String {
     let numbers: Vec<_> = devices.iter().map(ToString::to_string).collect();
     numbers.join(",")
+}
+
+/// How devices with their users stand in a row.
+fn recipients_detail(to: &[(UserNid, DeviceNid)]) -> String {
+    let numbers = to.iter().map(|(user, device)| format!("{user}:{device}"));
+    numbers.collect::<Vec<_>>().join(",")
+}
+
+/// The devices of a row with their users. A row of `user` names the devices alone.
+pub(in crate::store) fn parse_recipients_detail(
+    user: Option<UserNid>,
+    detail: &str,
+) -> Arc<[(UserNid, DeviceNid)]> {
+    if let Some(user) = user {
+        let devices = parse_devices_detail(detail);
+        return devices.iter().map(|device| (user, *device)).collect();
+    }
+    let parse = |pair: &str| {
+        let (user, device) = pair.split_once(':')?;
+        Some((UserNid(user.parse().ok()?), DeviceNid(device.parse().ok()?)))
+    };
+    detail.split(',').filter_map(parse).collect()
 }
 
 /// The devices of a row.
@@ -288,4 +315,28 @@ pub(in crate::store) fn parse_event_detail(
     let numbers = numbers.split(',');
     let mentions = numbers.filter_map(|number| number.parse().ok().map(UserNid));
     (mentions.collect(), thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_are_read_as_they_were_written() {
+        let pair = |user, device| (UserNid(user), DeviceNid(device));
+        let to = [pair(1, 10), pair(1, 11), pair(2, 20)];
+        let change = Change::ToDevice { to: to.into() };
+        let row = change.to_row();
+        assert_eq!(row.user, None);
+        let detail = row.detail.unwrap();
+        assert_eq!(detail, "1:10,1:11,2:20");
+        assert_eq!(*parse_recipients_detail(None, &detail), to);
+        let users: Vec<_> = change.users().collect();
+        assert_eq!(users, [UserNid(1), UserNid(2)]);
+        // A row of the time when each user had one.
+        assert_eq!(
+            *parse_recipients_detail(Some(UserNid(1)), "10,11"),
+            [pair(1, 10), pair(1, 11)]
+        );
+    }
 }

@@ -45,7 +45,7 @@ impl Live {
         if !window.covers(since) {
             return None;
         }
-        let is_message = |change: &Change| matches!(change, Change::ToDevice { devices, .. } if devices.contains(&device));
+        let is_message = |change: &Change| matches!(change, Change::ToDevice { to } if to.contains(&(user, device)));
         let is_key = |change: &Change| matches!(change, Change::OneTimeKeys { devices, .. } if devices.contains(&device));
         Some(DeviceNews {
             now: window.last(),

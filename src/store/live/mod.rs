@@ -32,6 +32,7 @@ use tokio::sync::{Notify, watch};
 pub(in crate::store) use self::activity::bump;
 pub(in crate::store) use self::change::{
     kind, parse_devices_detail, parse_event_detail, parse_member_detail, parse_receipt_detail,
+    parse_recipients_detail,
 };
 pub use self::{
     activity::Activity,
@@ -434,7 +435,7 @@ impl Inner {
             }
             wake.extend(self.watchers.get(&room).into_iter().flatten());
         }
-        if let Some(user) = change.user() {
+        for user in change.users() {
             if let Some(online) = self.users.get_mut(&user) {
                 online.rooms_mut().apply(user, change, entry.position);
                 if let Change::Event(event) = change {

@@ -57,7 +57,7 @@ impl Window {
             let of_room = self.by_room.entry(room).or_default();
             of_room.push_back(Arc::clone(&entry));
         }
-        if let Some(user) = entry.change.user() {
+        for user in entry.change.users() {
             let of_user = self.by_user.entry(user).or_default();
             of_user.push_back(Arc::clone(&entry));
         }
@@ -79,7 +79,7 @@ impl Window {
         if let Some(room) = entry.change.room() {
             pop_from(&mut self.by_room, &room, entry.position);
         }
-        if let Some(user) = entry.change.user() {
+        for user in entry.change.users() {
             pop_from(&mut self.by_user, &user, entry.position);
         }
         let oldest = self.device_lists.front();

@@ -107,6 +107,45 @@ async fn a_star_stands_for_all_devices_and_a_name_goes_before_it() {
 }
 
 #[tokio::test]
+async fn one_request_wakes_all_recipients_wherever_they_wait() {
+    let server = TestServer::new().await;
+    let sibling = server.sibling().await;
+    let alice = server.register("alice").await;
+    let here = server.register("bob").await;
+    let mut phone = server.client();
+    phone.login("bob", PASSWORD).await.expect_ok();
+    let there = server.register("carol").await.at(&sibling.url);
+    let bystander = server.register("dan").await;
+    let mut since = Vec::new();
+    for client in [&here, &phone, &there, &bystander] {
+        since.push(token(&client.sync(None, NOW).await));
+    }
+    let before = server.app.store().live().position();
+    let messages = json!({
+        (&here.user_id): { (&here.device_id): { "n": "desk" }, (&phone.device_id): { "n": "phone" } },
+        (&there.user_id): { "*": { "n": "carol" } },
+    });
+    let long = Duration::from_secs(30);
+    let (desk, handset, carol, _) = tokio::join!(
+        here.sync(Some(&since[0]), long),
+        phone.sync(Some(&since[1]), long),
+        there.sync(Some(&since[2]), long),
+        async { send(&alice, "a", messages).await.expect_ok() },
+    );
+    assert_eq!(told(&desk), ["desk"]);
+    assert_eq!(told(&handset), ["phone"]);
+    assert_eq!(told(&carol), ["carol"]);
+    // It is one entry of the stream, however many are told.
+    let after = server.app.store().live().position();
+    assert_eq!(after.0 - before.0, 1);
+    assert!(told(&bystander.sync(Some(&since[3]), NOW).await).is_empty());
+    // A process that reads the stream later finds them as well.
+    let third = server.sibling().await;
+    let desk = here.at(&third.url).sync(Some(&since[0]), NOW).await;
+    assert_eq!(told(&desk), ["desk"]);
+}
+
+#[tokio::test]
 async fn a_hundred_messages_come_at_once_and_the_others_after_them_in_order() {
     let server = TestServer::new().await;
     let sibling = server.sibling().await;
@@ -156,6 +195,27 @@ async fn messages_survive_a_restart_and_go_with_their_device() {
     let session = sibling.client().post("login", &login).await.expect_ok();
     again.take_session(&session);
     assert!(told(&again.sync(None, NOW).await).is_empty());
+}
+
+#[tokio::test]
+async fn messages_whose_device_went_while_they_were_written_are_deleted() {
+    let server = TestServer::new().await;
+    let alice = server.register("alice").await;
+    let bob = server.register("bob").await;
+    let messages = json!({ (&bob.user_id): { "*": { "n": "1" } } });
+    send(&alice, "a", messages).await.expect_ok();
+    let mut conn = server.database().connect().await;
+    sqlx::query("INSERT INTO to_device (device_nid, position, json) VALUES (123456, 1, '{}')")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    server.app.keys().clean_up().await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar("SELECT json FROM to_device")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(told(&bob.sync(None, NOW).await), ["1"]);
 }
 
 #[tokio::test]

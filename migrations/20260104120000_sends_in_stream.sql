@@ -1,0 +1,2 @@
+COMMENT ON COLUMN stream.user_nid IS 'For a membership event, whose membership; for a receipt, account data, a device list or one-time keys, whose.';
+COMMENT ON COLUMN stream.detail IS 'For a membership event, the membership before; for a receipt, its type and thread; for account data, its type; for a device list, the one user who is told; for messages to devices, the devices with their users; for one-time keys, the devices. Messages to devices of one user_nid, from before they were one entry for a request, name the devices alone.';
