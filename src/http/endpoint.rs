@@ -164,7 +164,8 @@ impl RouterExt for Router<AppState> {
     {
         let call = move |state: AppState, request: Request| -> BoxFuture<'static, Response> {
             Box::pin(async move {
-                let request = match parse::<R>(&state, request).await {
+                // On the heap, so that it takes no room while the handler waits.
+                let request = match Box::pin(parse::<R>(&state, request)).await {
                     Ok(request) => request,
                     Err(error) => return error.into_response(),
                 };
@@ -191,7 +192,8 @@ impl RouterExt for Router<AppState> {
     {
         let call = move |state: AppState, request: Request| -> BoxFuture<'static, Response> {
             Box::pin(async move {
-                let request = match parse::<R>(&state, request).await {
+                // On the heap, so that it takes no room while the handler waits.
+                let request = match Box::pin(parse::<R>(&state, request)).await {
                     Ok(request) => request,
                     Err(error) => return error.into_response(),
                 };

@@ -33,7 +33,7 @@ use ruma::{
     OwnedUserId,
     api::client::{filter::FilterDefinition, sync::sync_events::v3::Filter as RequestFilter},
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -55,6 +55,11 @@ use crate::{
 
 /// The longest that a sync waits.
 const MAX_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How many syncs are worked out at once; others wait for their turn, in which they need no more
+/// memory than one that waits for news. More than there are connections to the database, so that
+/// those which need none go on when all of them are taken.
+const AT_ONCE: usize = 64;
 
 /// Why a sync failed.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +120,8 @@ struct Inner {
     snapshots: Cache<i64, Arc<sliding::Snapshot>>,
     clock: SharedClock,
     random: Random,
+    /// The turns of syncs that are worked out, [`AT_ONCE`].
+    turns: Semaphore,
     stop: CancellationToken,
     observer: Option<Arc<dyn SyncObserver>>,
 }
@@ -186,6 +193,7 @@ impl Sync {
                 .max_capacity(20_000)
                 .time_to_idle(Duration::from_hours(1))
                 .build(),
+            turns: Semaphore::new(AT_ONCE),
             stop,
             observer,
         }))
@@ -237,7 +245,7 @@ impl Sync {
             && since.position > store.live().position()
         {
             // The token is of another process, which is ahead.
-            store.catch_up().await?;
+            Box::pin(store.catch_up()).await?;
         }
         let may_wait = request.since.is_some() && !request.full_state;
         let deadline = may_wait.then(|| Instant::now() + request.timeout.min(MAX_TIMEOUT));
@@ -258,7 +266,10 @@ impl Sync {
     {
         let store = &self.0.store;
         loop {
-            store.load_user(user).await?;
+            // Never closed; if it were, syncs would go on without turns.
+            let turn = self.0.turns.acquire().await.ok();
+            // These two on the heap, so that they take no room while this waits.
+            Box::pin(store.load_user(user)).await?;
             let Some(waiter) = store.live().waiter(user) else {
                 // The view was dropped again: memory is short.
                 continue;
@@ -267,7 +278,8 @@ impl Sync {
             let woken = waiter.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            let answer = look().await?;
+            let answer = Box::pin(look()).await?;
+            drop(turn);
             let deadline = deadline.filter(|deadline| {
                 answer.is_empty && Instant::now() < *deadline && !self.0.stop.is_cancelled()
             });

@@ -39,8 +39,8 @@ async fn sync(
     query: Result<Query<Parameters>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (sender, mut body) =
-        Plain::read_typed::<sliding::Body>(&state, request, Reach::Private).await?;
+    let read = Plain::read_typed::<sliding::Body>(&state, request, Reach::Private);
+    let (sender, mut body) = Box::pin(read).await?;
     let Query(query) = query.map_err(|error| ApiError::invalid_param(error.body_text()))?;
     // The proposal has moved these into the body; clients have them in the query.
     let pos = query.pos.or(body.pos.take());
@@ -56,13 +56,13 @@ async fn sync(
     let service = state.sync.clone();
     let presence = state.sync.presence();
     let syncing = presence.begin_sync(request.actor(), set_presence);
-    let answer = async move {
+    let answer = Box::pin(async move {
         let answer = service.sliding(request).await;
         drop(syncing);
         answer
-    };
+    });
     let text = if waits {
-        while_allowed(&state, &sender, Box::pin(answer)).await?
+        while_allowed(&state, &sender, answer).await?
     } else {
         answer.await?
     };

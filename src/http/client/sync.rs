@@ -43,7 +43,7 @@ async fn sync(
         _ => RelationFilters::default(),
     };
     let filter = state.sync.filter(sender.user(), body.filter, relations);
-    let filter = filter.await?;
+    let filter = Box::pin(filter).await?;
     let timeout = body.timeout.unwrap_or(Duration::ZERO);
     let waits = since.is_some() && !timeout.is_zero();
     let service = state.sync.clone();
@@ -57,20 +57,21 @@ async fn sync(
     };
     let presence = state.sync.presence();
     let syncing = presence.begin_sync(&request.actor, body.set_presence);
-    let answer = async move {
+    let answer = Box::pin(async move {
         let answer = service.sync(request).await;
         drop(syncing);
         answer
-    };
+    });
     let text = if waits {
-        while_allowed(&state, &sender, Box::pin(answer)).await?
+        while_allowed(&state, &sender, answer).await?
     } else {
         answer.await?
     };
     Ok(([(CONTENT_TYPE, JSON)], text).into_response())
 }
 
-/// Waits for an answer as long as the session lasts.
+/// Waits for an answer as long as the session lasts. Thousands wait at once: what they do before
+/// is on the heap only while it lasts, here and in what they wait for.
 pub(super) async fn while_allowed(
     state: &AppState,
     sender: &Requester,
@@ -81,7 +82,7 @@ pub(super) async fn while_allowed(
     loop {
         // Listened to before looking: what changes after the look wakes this.
         let changed = watch.changed();
-        accounts.may_go_on(sender, Reach::Private).await?;
+        Box::pin(accounts.may_go_on(sender, Reach::Private)).await?;
         let expired = async {
             match accounts.ms_to_expiry(sender) {
                 Some(left) => {

@@ -72,19 +72,19 @@ impl Sync {
         let device = request.actor.device;
         let device = device.ok_or(Error::Invalid("Only devices have sliding sync"))?;
         let known = match request.pos {
-            Some(pos) => self.known_snapshot(&request, device, pos).await?,
+            Some(pos) => Box::pin(self.known_snapshot(&request, device, pos)).await?,
             None => Arc::new(Snapshot::new(device, &request.conn_id)),
         };
         if let Some(pos) = request.pos
             && pos.token.position > self.0.store.live().position()
         {
             // The position is of another process, which is ahead.
-            self.0.store.catch_up().await?;
+            Box::pin(self.0.store.catch_up()).await?;
             if pos.token.position > self.0.store.live().position() {
                 return Err(Error::UnknownPosition);
             }
         }
-        let named = self.named_rooms(&request).await?;
+        let named = Box::pin(self.named_rooms(&request)).await?;
         let timeout = request.timeout.min(MAX_TIMEOUT);
         let may_wait = request.pos.is_some() && !timeout.is_zero();
         let deadline = may_wait.then(|| Instant::now() + timeout);
