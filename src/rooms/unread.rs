@@ -125,6 +125,7 @@ struct Basis {
     read_position: RoomPosition,
     threads_position: RoomPosition,
     thread_reads: Arc<BTreeMap<OwnedEventId, RoomPosition>>,
+    written_in_threads: RoomPosition,
     rules: Option<Arc<Rules>>,
     ignored: Option<Arc<Ignored>>,
     members: usize,
@@ -136,6 +137,7 @@ impl Basis {
             read_position: of.of_user.read_position,
             threads_position: of.of_user.threads_position,
             thread_reads: Arc::clone(&of.of_user.thread_reads),
+            written_in_threads: of.of_user.written_in_threads,
             rules: own.and_then(|own| own.rules.clone()),
             ignored: own.map(|own| Arc::clone(&own.ignored)),
             // What the usual rules say of messages is the same in a room of two.
@@ -372,12 +374,15 @@ impl Rooms {
 }
 
 impl Basis {
-    /// Whether it is the same as far as threads go.
+    /// Whether it is the same as far as threads go. What the user writes in them is no unread message
+    /// and may not be in any count, and yet reads what came before; [`Self::is`] leaves that to those
+    /// who look at the events.
     fn is_threads(&self, other: &Self) -> bool {
         self.rules.is_none()
             && self.ignored.is_none()
             && self.members == 0
             && self.threads_position == other.threads_position
+            && self.written_in_threads == other.written_in_threads
             && self.thread_reads == other.thread_reads
     }
 }

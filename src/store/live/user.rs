@@ -59,6 +59,8 @@ pub struct RoomOfUser {
     pub threads_notify_count: i64,
     /// How far the user has read single threads beyond that.
     pub thread_reads: Arc<BTreeMap<OwnedEventId, RoomPosition>>,
+    /// The newest event that the user has written in a thread, since the view was loaded.
+    pub written_in_threads: RoomPosition,
     /// Unread events which mention the user.
     pub highlights: Arc<Vec<Highlight>>,
 }
@@ -330,6 +332,9 @@ impl RoomOfUser {
 
     /// Who writes in a thread has read what mentions them there.
     fn write_in_thread(&mut self, event: &TimelineEvent) {
+        if event.thread.is_some() {
+            self.written_in_threads = self.written_in_threads.max(event.position);
+        }
         let is_read = |highlight: &Highlight| {
             highlight.thread.is_some()
                 && highlight.thread == event.thread

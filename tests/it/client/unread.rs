@@ -305,6 +305,15 @@ async fn threads_are_counted_and_read_apart() {
     });
     pair.ben.send_event(room_id, "m.room.message", &own).await;
     assert_eq!(pair.by_thread().await, ((1, 0), vec![]));
+    // Also with what notifies nobody.
+    pair.in_thread(&a, "six").await;
+    assert_eq!(pair.by_thread().await, ((1, 0), thread((1, 0))));
+    let mut notice = own;
+    notice["msgtype"] = json!("m.notice");
+    pair.ben
+        .send_event(room_id, "m.room.message", &notice)
+        .await;
+    assert_eq!(pair.by_thread().await, ((1, 0), vec![]));
 }
 
 #[tokio::test]
