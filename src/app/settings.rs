@@ -18,6 +18,7 @@ use crate::{
     audit::Target,
     calls,
     config::{self, AuditTarget, Config, HumanDuration, HumanSize, Problem, Profile},
+    event::push::Defaults,
     http::{
         CapabilitySettings, Home, HttpSettings, Rate, RateLimitSettings, ServerSettings, WellKnown,
     },
@@ -73,10 +74,17 @@ pub(super) fn registrations(config: &Config) -> Result<Registry, Vec<Problem>> {
     })
 }
 
+fn push_rules(config: &Config) -> Defaults {
+    Defaults {
+        noisy: config.push.noisy,
+        thread_subscriptions: config.push.thread_subscriptions,
+    }
+}
+
 pub(super) fn push(config: &Config) -> push::Settings {
     push::Settings {
         allow_http: config.push.allow_http,
-        noisy: config.push.noisy,
+        rules: push_rules(config),
         expiry: config
             .accounts
             .validity
@@ -106,7 +114,7 @@ pub(super) fn rooms(config: &Config, services: &SharedRegistry) -> rooms::Settin
             UserId::parse(format!("@{local_part}:{}", config.server.name)).ok()
         }),
         search: config.rooms.search,
-        noisy: config.push.noisy,
+        push_rules: push_rules(config),
         retention: rooms::Retention {
             purges: config.rooms.retention.purges(config.server.profile),
             default: config

@@ -12,6 +12,9 @@ pub struct Push {
     pub allow_http: bool,
     /// Whether every message makes a sound by the predefined rules.
     pub noisy: bool,
+    /// Whether messages in threads notify whoever has subscribed to the thread, and of others only
+    /// whom they mention (MSC4306).
+    pub thread_subscriptions: bool,
     /// How long messages wait unread before a mail tells of them.
     pub mail_delay: HumanDuration,
 }
@@ -21,6 +24,7 @@ impl Default for Push {
         Self {
             allow_http: false,
             noisy: false,
+            thread_subscriptions: false,
             mail_delay: HumanDuration::from_secs(72 * 60 * 60),
         }
     }

@@ -3,19 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{OwnedUserId, UserId, push::Action};
+use ruma::{OwnedUserId, push::Action};
 
 use super::Error;
 use crate::{
     event::{
         self, Room,
-        push::{Reader, Rules, Subject},
+        push::{Defaults, Reader, Rules, Subject},
     },
-    rooms,
+    rooms::{self, Asked, Subscribed},
     store::{
-        Conn, Membership, UserNid,
+        Conn, Membership, UserNid, account_data,
         live::{OwnRules, TimelineEvent},
-        memberships,
     },
 };
 
@@ -27,16 +26,16 @@ const MAX_KNOWN: usize = 100_000;
 pub(super) struct Deciders {
     known: HashMap<UserNid, (OwnedUserId, OwnRules)>,
     usual: Arc<Rules>,
-    noisy: bool,
+    defaults: Defaults,
 }
 
 impl Deciders {
-    /// `noisy`: see [`event::push::predefined`].
-    pub(super) fn new(noisy: bool) -> Self {
+    /// The deciders of a server with such predefined rules.
+    pub(super) fn new(defaults: Defaults) -> Self {
         Self {
             known: HashMap::new(),
-            usual: Arc::new(Rules::new(&event::push::of_everybody(noisy))),
-            noisy,
+            usual: Arc::new(Rules::new(&event::push::of_everybody(defaults))),
+            defaults,
         }
     }
 
@@ -57,7 +56,7 @@ impl Deciders {
             .collect();
         if !missing.is_empty() {
             self.known
-                .extend(memberships::own_rules(conn, &missing).await?);
+                .extend(account_data::own_rules(conn, &missing).await?);
         }
         Ok(())
     }
@@ -68,10 +67,23 @@ impl Deciders {
         event: &TimelineEvent,
         room: &Room,
         users: impl Iterator<Item = UserNid>,
+        subscribed: &Subscribed,
     ) -> Vec<(UserNid, Arc<[Action]>)> {
         let subject = Subject::new(&event.pdu, room.power_levels(), room.joined_count());
-        let usual = self.usual.ask(&subject, &Reader::default());
-        let usual: Option<Arc<[Action]>> = usual.notifies.then(|| usual.actions.into());
+        let usual = |subscribed| -> Option<Arc<[Action]>> {
+            let reader = Reader {
+                subscribed,
+                ..Reader::default()
+            };
+            let usual = self.usual.ask(&subject, &reader);
+            usual.notifies.then(|| usual.actions.into())
+        };
+        let thread = event.thread.as_deref();
+        let (others, subscribers) = if subscribed.is_asked(thread) {
+            (usual(Some(false)), usual(Some(true)))
+        } else {
+            (usual(None), None)
+        };
         let sender = event.pdu.sender();
         let mentions = event.pdu.content_str().contains("m.mentions");
         let mut notified = Vec::new();
@@ -87,13 +99,22 @@ impl Deciders {
                 || event.member.is_some_and(|member| {
                     member.user == user && member.after == Membership::Invite
                 });
+            let is_subscribed = subscribed.to(user, event.room, thread, event.position);
+            let asked = Asked {
+                event,
+                room,
+                own,
+                user_id,
+                subscribed: is_subscribed,
+            };
             let actions = match &own.rules {
-                Some(rules) => actions(event, room, own, rules, user_id),
+                Some(rules) => actions(&asked, rules),
                 None if is_named => {
-                    let rules = event::push::predefined(user_id, self.noisy);
-                    actions(event, room, own, &Rules::new(&rules), user_id)
+                    let rules = event::push::predefined(user_id, self.defaults);
+                    actions(&asked, &Rules::new(&rules))
                 }
-                None => usual.clone(),
+                None if is_subscribed == Some(true) => subscribers.clone(),
+                None => others.clone(),
             };
             notified.extend(actions.map(|actions| (user, actions)));
         }
@@ -101,13 +122,7 @@ impl Deciders {
     }
 }
 
-fn actions(
-    event: &TimelineEvent,
-    room: &Room,
-    own: &OwnRules,
-    rules: &Rules,
-    user_id: &UserId,
-) -> Option<Arc<[Action]>> {
-    let outcome = rooms::outcome(event, room, own, rules, user_id);
+fn actions(asked: &Asked<'_>, rules: &Rules) -> Option<Arc<[Action]>> {
+    let outcome = rooms::outcome(asked, rules);
     outcome.notifies.then(|| outcome.actions.into())
 }

@@ -17,11 +17,14 @@ use super::{
     gateway::{News, Told},
     retry,
 };
-use crate::store::{
-    Membership, RoomNid, StreamPosition, UserNid, job_leases,
-    live::{Change, Entry, RoomHead},
-    push_work::{self, Stall},
-    pushers::{self, Pusher, Recipients},
+use crate::{
+    rooms::threads_of,
+    store::{
+        Membership, RoomNid, StreamPosition, UserNid, job_leases,
+        live::{Change, Entry, RoomHead},
+        push_work::{self, Stall},
+        pushers::{self, Pusher, Recipients},
+    },
 };
 
 /// The name of the lease.
@@ -106,7 +109,7 @@ impl Push {
                 dispatcher.insert(Dispatcher {
                     position: push_work::cursor(&mut conn).await?,
                     noted: None,
-                    deciders: Deciders::new(self.0.settings.noisy),
+                    deciders: Deciders::new(self.0.settings.rules),
                     badges: HashMap::new(),
                 })
             };
@@ -193,6 +196,12 @@ impl Push {
             .into_iter()
             .map(|room| (room.nid(), room.head()))
             .collect();
+        let events = page.events.iter().map(|(_, event)| event);
+        let threads = threads_of(events);
+        let mut users: Vec<UserNid> = recipients.in_rooms.iter().map(|(_, user)| *user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let subscribed = self.0.rooms.subscribed(&users, &threads).await?;
         let mut news: HashMap<UserNid, Vec<_>> = HashMap::new();
         for (at, event) in &page.events {
             let Some(head) = heads.get(&event.room) else {
@@ -203,7 +212,8 @@ impl Push {
                 .filter(|user| page.invited.contains(user) && recipients.others.contains(user));
             let members = in_rooms.get(&event.room).into_iter().flatten().copied();
             let users = members.chain(invited);
-            for (user, actions) in now.deciders.decide(event, head.room(), users) {
+            let room = head.room();
+            for (user, actions) in now.deciders.decide(event, room, users, &subscribed) {
                 news.entry(user).or_default().push((
                     *at,
                     News {

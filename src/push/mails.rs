@@ -15,7 +15,7 @@ use crate::{
     event::push::Rules,
     language::Language,
     mail::Unread,
-    rooms,
+    rooms::{self, Asked},
     store::{
         RoomNid, RoomPosition, UserNid, events,
         push_work::{self, MailDue},
@@ -148,7 +148,10 @@ impl Push {
         let own = badge.view.own_rules();
         let usual = std::sync::Arc::new(Rules::predefined(user_id));
         let rules = own.rules.as_ref().unwrap_or(&usual);
+        let threads = rooms::threads_of(&found);
+        let subscribed = self.0.rooms.subscribed(&[due.user], &threads).await?;
         let waits = found.iter().filter(|event| {
+            let thread = event.thread.as_deref();
             let of_user = badge.view.get(event.room);
             let head = heads.get(&event.room);
             event.sender != due.user
@@ -157,7 +160,14 @@ impl Push {
                     event.position > of_user.read_up_to(event.thread.as_ref())
                 })
                 && head.is_some_and(|head| {
-                    rooms::outcome(event, head.room(), own, rules, user_id).notifies
+                    let asked = Asked {
+                        event,
+                        room: head.room(),
+                        own,
+                        user_id,
+                        subscribed: subscribed.to(due.user, event.room, thread, event.position),
+                    };
+                    rooms::outcome(&asked, rules).notifies
                 })
         });
         let times = waits.map(|event| i64::from(event.pdu.origin_server_ts().get()));

@@ -23,8 +23,8 @@ use url::Url;
 
 pub use self::error::Error;
 use crate::{
-    clock::SharedClock, mail::Mailer, outbound::Outbound, random::Random, rooms::Rooms,
-    store::Store,
+    clock::SharedClock, event::push::Defaults, mail::Mailer, outbound::Outbound, random::Random,
+    rooms::Rooms, store::Store,
 };
 
 /// What the service is told by the configuration.
@@ -32,8 +32,8 @@ use crate::{
 pub struct Settings {
     /// Whether gateways may be reached without TLS.
     pub allow_http: bool,
-    /// Whether every message makes a sound by the predefined rules.
-    pub noisy: bool,
+    /// What the operator says of the predefined rules.
+    pub rules: Defaults,
     /// Where accounts expire: which parts of user ids keep them from it.
     pub expiry: Option<Vec<String>>,
     /// How long messages wait before a mail tells of them.

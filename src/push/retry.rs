@@ -9,11 +9,14 @@ use super::{
     dispatch::is_unread,
     gateway::{News, Told},
 };
-use crate::store::{
-    Membership, RoomNid, StreamPosition, events,
-    push_work::{self, Stall},
-    pushers::{self, Pusher},
-    stream,
+use crate::{
+    rooms::threads_of,
+    store::{
+        Membership, RoomNid, StreamPosition, events,
+        push_work::{self, Stall},
+        pushers::{self, Pusher},
+        stream,
+    },
 };
 
 /// The pause after the first failure, in milliseconds.
@@ -128,7 +131,7 @@ impl Push {
     ) -> Result<Vec<(StreamPosition, News)>, Error> {
         let store = &self.0.store;
         let rooms: Vec<RoomNid> = badge.view.with(Membership::Join).collect();
-        let mut deciders = Deciders::new(self.0.settings.noisy);
+        let mut deciders = Deciders::new(self.0.settings.rules);
         let mut conn = store.conn().await?;
         deciders.load(&mut conn, &[pusher.user]).await?;
         let end = StreamPosition(i64::MAX);
@@ -141,6 +144,8 @@ impl Push {
         for room in store.load_rooms(&rooms_of(&wanted)).await? {
             rooms.insert(room.nid(), room.head());
         }
+        let threads = threads_of(&found);
+        let subscribed = self.0.rooms.subscribed(&[pusher.user], &threads).await?;
         let mut missed = Vec::new();
         for placed in placed.iter().rev() {
             let is_it = |event: &&Arc<crate::store::live::TimelineEvent>| {
@@ -151,7 +156,7 @@ impl Push {
                 continue;
             };
             let users = std::iter::once(pusher.user);
-            for (_, actions) in deciders.decide(event, head.room(), users) {
+            for (_, actions) in deciders.decide(event, head.room(), users, &subscribed) {
                 let news = News {
                     event: Arc::clone(event),
                     room: head.room().clone(),

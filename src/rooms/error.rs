@@ -112,6 +112,12 @@ pub enum Error {
     /// A thread begins with an event that relates to nothing.
     #[error("a thread cannot begin with an event that relates to another one")]
     NestedThread,
+    /// An event that would have a client subscribe to a thread is not in it.
+    #[error("the event is not in the thread")]
+    NotInThread,
+    /// The user has unsubscribed from a thread after the event for which a client would subscribe.
+    #[error("you have unsubscribed from the thread since")]
+    Unsubscribed,
     /// The room changes faster than this event could be built.
     #[error("the room is too busy")]
     Busy,

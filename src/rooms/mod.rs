@@ -21,6 +21,7 @@ mod guests;
 mod locks;
 mod membership;
 mod notifications;
+mod outcome;
 mod outline;
 mod persist;
 mod push_rules;
@@ -33,6 +34,8 @@ mod search;
 mod send;
 mod spaces;
 mod state_rules;
+mod subscriptions;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod typing;
@@ -57,6 +60,7 @@ pub use self::{
     error::Error,
     membership::{InvitingRoom, Joining, SignedInvite, SomeRooms, ThirdPartyInvite},
     notifications::NotificationsPage,
+    outcome::{Asked, outcome},
     outline::{Onlooker, Outline},
     read::{
         Bundles, Context, MembersQuery, MessagesQuery, NoToken, Page, RelationsPage,
@@ -67,14 +71,15 @@ pub use self::{
     search::{Around, Group, SearchPage, SearchQuery, SearchToken},
     send::{How, Transaction},
     spaces::{HierarchyPage, HierarchyQuery},
-    unread::{Count, Unread, UnreadBy, UnreadOf, class, outcome},
+    subscriptions::{Subscribed, SubscriptionsPage, threads_of},
+    unread::{Count, Unread, UnreadBy, UnreadOf},
     update::Planned,
 };
 use self::{delayed_sending::DelayedClock, locks::Locks, typing::Typing};
 use crate::{
     appservice::SharedRegistry,
     clock::SharedClock,
-    event::SigningKey,
+    event::{SigningKey, push::Defaults},
     policy::Policy,
     random::Random,
     store::{DeviceNid, Membership, RoomNid, Store, UserNid, live::LiveRoom},
@@ -108,8 +113,8 @@ pub struct Settings {
     pub delayed: DelayedLimits,
     /// The application services, with the aliases that are theirs.
     pub services: SharedRegistry,
-    /// Whether every message makes a sound by the predefined push rules (tchap.md, R-35).
-    pub noisy: bool,
+    /// What the operator says of the predefined push rules (tchap.md, R-35).
+    pub push_rules: Defaults,
 }
 
 /// The rooms service. Cheap to clone.
@@ -130,7 +135,7 @@ struct Inner {
     /// When the next event is due that is sent later.
     delayed: DelayedClock,
     /// Unread messages that had to be looked for.
-    tallies: Cache<(UserNid, RoomNid), Arc<unread::Tally>>,
+    tallies: Cache<(UserNid, RoomNid), Arc<tally::Tally>>,
     /// For changes that read what they change.
     locks: Locks,
     /// Told when a room has stopped to let guests in.

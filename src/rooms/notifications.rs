@@ -10,7 +10,7 @@ use std::{
 use ruma::{api::client::push::get_notifications::v3::Notification, serde::Raw};
 use serde_json::value::RawValue;
 
-use super::{Actor, Error, Rooms, Viewer, outcome};
+use super::{Actor, Asked, Error, Rooms, Viewer, outcome, threads_of};
 use crate::{
     event::push::Rules,
     store::{
@@ -117,6 +117,8 @@ impl Rooms {
         let usual = Arc::new(Rules::predefined(&actor.user_id));
         let own = view.own_rules();
         let rules = own.rules.as_ref().unwrap_or(&usual);
+        let threads = threads_of(events.values());
+        let subscribed = self.subscribed(&[actor.user], &threads).await?;
         let mut wanted = Vec::new();
         let mut viewers = HashMap::new();
         for at in placed {
@@ -128,7 +130,16 @@ impl Rooms {
             if event.sender == actor.user || event.redacted_by.is_some() {
                 continue;
             }
-            let outcome = outcome(event, room.head().room(), own, rules, &actor.user_id);
+            let head = room.head();
+            let thread = event.thread.as_deref();
+            let asked = Asked {
+                event,
+                room: head.room(),
+                own,
+                user_id: &actor.user_id,
+                subscribed: subscribed.to(actor.user, event.room, thread, event.position),
+            };
+            let outcome = outcome(&asked, rules);
             if !outcome.notifies || (only_highlights && !outcome.highlights) {
                 continue;
             }

@@ -139,10 +139,12 @@ impl Rooms {
         };
         let replaced = self.number_state(before, &mut event).await?;
         let broadcast = Broadcast::new(&event.pdu, before.power_levels());
-        event.notify_count = NotifyCount::new(notify_count)
-            .after(broadcast.notifies, event.thread.is_some())
-            .stored();
         event.mentions = self.mentions(before, &broadcast).await?;
+        // The count of threads says only that there is something to look at.
+        let is_counted = broadcast.notifies || event.is_for_subscribers();
+        event.notify_count = NotifyCount::new(notify_count)
+            .after(is_counted, event.thread.is_some())
+            .stored();
         let unsigned = Unsigned {
             prev_content: replaced.as_ref().map(|replaced| replaced.content()),
             prev_sender: replaced.as_ref().map(|replaced| replaced.sender()),

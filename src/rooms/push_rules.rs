@@ -43,7 +43,7 @@ impl Rooms {
 
     /// The predefined rules of a user.
     fn predefined_rules(&self, user_id: &UserId) -> Ruleset {
-        push::predefined(user_id, self.0.settings.noisy)
+        push::predefined(user_id, self.0.settings.push_rules)
     }
 
     /// The push rules of a user (`GET /pushrules/`).

@@ -12,18 +12,22 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, OwnedUserId, UserId, events::room::member::RoomMemberEventContent};
+use ruma::{OwnedEventId, OwnedUserId, UserId};
 
-use super::{Error, Rooms};
+use super::{
+    Asked, Error, Rooms, outcome,
+    tally::{Basis, Tally},
+    threads_of,
+};
 use crate::{
     event::{
         Room,
-        push::{Class, Outcome, Reader, Rules, Subject},
+        push::{Class, Counting, Rules},
     },
     store::{
-        RoomNid, RoomPosition, UserNid, events,
-        live::{Ignored, NotifyCount, OwnRules, RoomHead, RoomOfUser, TimelineEvent},
-        unread::{self, ThreadsOf, ThreadsRead},
+        RoomNid, RoomPosition, StreamPosition, UserNid, events,
+        live::{Highlight, NotifyCount, OwnRules, RoomHead, RoomOfUser, TimelineEvent},
+        unread::{self, ThreadsOf, ThreadsRead, UnreadThreads},
     },
 };
 
@@ -107,58 +111,15 @@ type EventsOfRooms = HashMap<RoomNid, Vec<Arc<TimelineEvent>>>;
 /// The threads that events are in, by the places of the events.
 type Threads = HashMap<(RoomNid, RoomPosition), OwnedEventId>;
 
+/// A room whose threads have messages that may be unread.
+struct InThreads<'a> {
+    by: &'a UnreadBy<'a>,
+    of: UnreadOf<'a>,
+    counting: Counting,
+}
+
 /// The unread messages of readers in their rooms.
 type Counts = HashMap<UserNid, HashMap<RoomNid, Unread>>;
-
-/// What was worked out before, and what that is good for.
-#[derive(Debug)]
-pub(super) struct Tally {
-    basis: Basis,
-    /// The last event that was asked; with the usual rules, how many events of threads there were.
-    until: i64,
-    unread: Unread,
-}
-
-/// What a tally rests on.
-#[derive(Clone, Debug)]
-struct Basis {
-    read_position: RoomPosition,
-    threads_position: RoomPosition,
-    thread_reads: Arc<BTreeMap<OwnedEventId, RoomPosition>>,
-    written_in_threads: RoomPosition,
-    rules: Option<Arc<Rules>>,
-    ignored: Option<Arc<Ignored>>,
-    members: usize,
-}
-
-impl Basis {
-    fn new(of: UnreadOf<'_>, own: Option<&OwnRules>) -> Self {
-        Self {
-            read_position: of.of_user.read_position,
-            threads_position: of.of_user.threads_position,
-            thread_reads: Arc::clone(&of.of_user.thread_reads),
-            written_in_threads: of.of_user.written_in_threads,
-            rules: own.and_then(|own| own.rules.clone()),
-            ignored: own.map(|own| Arc::clone(&own.ignored)),
-            // What the usual rules say of messages is the same in a room of two.
-            members: own.map_or(0, |_| of.head.room().joined_count()),
-        }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        let same_rules = match (&self.rules, &other.rules) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        self.read_position == other.read_position
-            && self.threads_position == other.threads_position
-            && self.members == other.members
-            && same_rules
-            && self.ignored == other.ignored
-            && self.thread_reads == other.thread_reads
-    }
-}
 
 impl Rooms {
     /// The unread messages of rooms that a user is in.
@@ -175,18 +136,23 @@ impl Rooms {
         for by in readers {
             let mut of_reader = HashMap::with_capacity(by.rooms.len());
             for of in &by.rooms {
-                let class = class(by.own, by.user_id, of.head.room());
+                let counting = self.counting(by, of.head.room());
+                let class = counting.class;
                 if class == Class::Own {
                     to_ask.push((by, *of));
                     continue;
                 }
-                let unread = subtract(class, *of);
                 let last = NotifyCount::new(of.head.notify_count()).threads();
                 let read = NotifyCount::new(of.of_user.threads_notify_count).threads();
-                if class == Class::Predefined && last > read {
-                    with_threads.push((by.user, *of, unread));
+                let in_threads = class == Class::Predefined || counting.by_subscription;
+                if in_threads && last > read {
+                    with_threads.push(InThreads {
+                        by,
+                        of: *of,
+                        counting,
+                    });
                 } else {
-                    of_reader.insert(of.room, unread);
+                    of_reader.insert(of.room, subtract(counting, *of, &BTreeMap::new()));
                 }
             }
             counts.insert(by.user, of_reader);
@@ -203,29 +169,28 @@ impl Rooms {
     /// The rooms whose threads have messages since they were all read.
     async fn add_threads(
         &self,
-        rooms: Vec<(UserNid, UnreadOf<'_>, Unread)>,
+        rooms: Vec<InThreads<'_>>,
         counts: &mut Counts,
     ) -> Result<(), Error> {
         let mut known = HashMap::new();
         let mut wanted = Vec::new();
-        for (user, of, _) in &rooms {
-            let is_good = |tally: &Arc<Tally>| {
-                tally.until == NotifyCount::new(of.head.notify_count()).threads()
-                    && tally.basis.is_threads(&Basis::new(*of, None))
-            };
-            let key = (*user, of.room);
-            match self.0.tallies.get(&key).filter(is_good) {
+        for room in &rooms {
+            let basis = room.basis();
+            let is_good =
+                |tally: &Arc<Tally>| tally.until == room.until() && tally.basis.is_threads(&basis);
+            match self.0.tallies.get(&room.key()).filter(is_good) {
                 Some(tally) => {
-                    known.insert(key, tally);
+                    known.insert(room.key(), tally);
                 }
-                None => wanted.push((
-                    *user,
-                    ThreadsOf {
-                        room: of.room,
-                        after: of.of_user.threads_position,
-                        until: of.head.position(),
+                None => wanted.push(UnreadThreads {
+                    user: room.by.user,
+                    of: ThreadsOf {
+                        room: room.of.room,
+                        after: room.of.of_user.threads_position,
+                        until: room.of.head.position(),
                     },
-                )),
+                    by_subscription: room.counting.by_subscription,
+                }),
             }
         }
         let mut found = HashMap::new();
@@ -234,34 +199,38 @@ impl Rooms {
             found = unread::count_threads(&mut conn, &wanted).await?;
         }
         let mut read = Vec::new();
-        for (user, of, mut unread) in rooms {
-            let key = (user, of.room);
+        for room in rooms {
+            let (key, of) = (room.key(), room.of);
             let tally = known.remove(&key).unwrap_or_else(|| {
-                let mut of_threads = Unread::default();
-                for (thread, notifications) in found.remove(&key).unwrap_or_default() {
-                    of_threads.of(Some(&thread)).notifications = notifications;
+                let (mut of_threads, mut since) = (Unread::default(), BTreeMap::new());
+                for count in found.remove(&key).unwrap_or_default() {
+                    of_threads.of(Some(&count.thread)).notifications = count.unread;
+                    since.insert(count.thread, count.since);
                 }
                 let tally = Arc::new(Tally {
-                    basis: Basis::new(of, None),
-                    until: NotifyCount::new(of.head.notify_count()).threads(),
+                    basis: room.basis(),
+                    until: room.until(),
                     unread: of_threads,
+                    since,
                 });
                 self.0.tallies.insert(key, Arc::clone(&tally));
                 tally
             });
+            let mut unread = subtract(room.counting, of, &tally.since);
             for (thread, count) in &tally.unread.threads {
                 unread.of(Some(thread)).add(*count);
             }
             // What comes before is not looked at again.
             if !unread.has_threads() {
                 read.push(ThreadsRead {
-                    user,
+                    user: room.by.user,
                     room: of.room,
                     position: of.head.position(),
                     notify_count: of.head.notify_count(),
                 });
             }
-            counts.entry(user).or_default().insert(of.room, unread);
+            let of_reader = counts.entry(room.by.user).or_default();
+            of_reader.insert(of.room, unread);
         }
         Ok(self.0.store.note_threads_read(&read).await?)
     }
@@ -276,7 +245,12 @@ impl Rooms {
         let mut ranges: HashMap<RoomNid, events::Range> = HashMap::new();
         for (by, of) in rooms {
             let last = of.head.position();
-            let basis = Basis::new(*of, Some(by.own));
+            let subscribed_at = if self.thread_subscriptions_notify() {
+                by.own.subscribed_at
+            } else {
+                StreamPosition::default()
+            };
+            let basis = Basis::new(*of, Some(by.own), subscribed_at);
             let known = self.0.tallies.get(&(by.user, of.room));
             let known = known.filter(|tally| tally.basis.is(&basis) && tally.until <= last.0);
             let (unread, after) = known.map_or_else(
@@ -299,6 +273,18 @@ impl Rooms {
         }
         let (events, threads) = self.events_of(ranges.into_values().collect()).await?;
         let mut usual: HashMap<UserNid, Rules> = HashMap::new();
+        let mut users: Vec<_> = rooms.iter().map(|(by, _)| by.user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let mut in_threads = threads_of(events.values().flatten());
+        in_threads.extend(
+            threads
+                .iter()
+                .map(|((room, _), thread)| (*room, thread.clone())),
+        );
+        in_threads.sort_unstable();
+        in_threads.dedup();
+        let subscribed = self.subscribed(&users, &in_threads).await?;
         for (by, of, basis, mut unread, after) in asked {
             let predefined = || Rules::predefined(by.user_id);
             let rules = match &by.own.rules {
@@ -310,13 +296,22 @@ impl Rooms {
             for event in events.filter(|event| event.position > after && event.position <= last) {
                 let place = (event.room, event.position);
                 let thread = event.thread.as_ref().or_else(|| threads.get(&place));
-                tell(&mut unread, event, thread, of, by, rules);
+                let root = thread.map(|thread| &**thread);
+                let asked = Asked {
+                    event,
+                    room: of.head.room(),
+                    own: by.own,
+                    user_id: by.user_id,
+                    subscribed: subscribed.to(by.user, event.room, root, event.position),
+                };
+                tell(&mut unread, &asked, thread, of, by.user, rules);
             }
             unread.threads.retain(|_, count| *count != Count::default());
             let tally = Tally {
                 basis,
                 until: last.0,
                 unread: unread.clone(),
+                since: BTreeMap::new(),
             };
             let key = (by.user, of.room);
             self.0.tallies.insert(key, Arc::new(tally));
@@ -373,33 +368,53 @@ impl Rooms {
     }
 }
 
-impl Basis {
-    /// Whether it is the same as far as threads go. What the user writes in them is no unread message
-    /// and may not be in any count, and yet reads what came before; [`Self::is`] leaves that to those
-    /// who look at the events.
-    fn is_threads(&self, other: &Self) -> bool {
-        self.rules.is_none()
-            && self.ignored.is_none()
-            && self.members == 0
-            && self.threads_position == other.threads_position
-            && self.written_in_threads == other.written_in_threads
-            && self.thread_reads == other.thread_reads
+impl InThreads<'_> {
+    fn key(&self) -> (UserNid, RoomNid) {
+        (self.by.user, self.of.room)
+    }
+
+    /// How many events of threads there are.
+    fn until(&self) -> i64 {
+        NotifyCount::new(self.of.head.notify_count()).threads()
+    }
+
+    fn basis(&self) -> Basis {
+        // A position is never negative.
+        let always = StreamPosition(-1);
+        let by_subscription = self.counting.by_subscription;
+        let subscribed_at = by_subscription.then_some(self.by.own.subscribed_at);
+        Basis::new(self.of, None, subscribed_at.unwrap_or(always))
     }
 }
 
-/// How a user's unread messages in a room are counted.
-pub fn class(own: &OwnRules, user_id: &UserId, room: &Room) -> Class {
-    let ignores = |user: &OwnedUserId| room.member(user).is_some();
-    if own.ignored.iter().any(ignores) {
-        return Class::Own;
+impl Rooms {
+    /// How a user's unread messages in a room are counted.
+    fn counting(&self, by: &UnreadBy<'_>, room: &Room) -> Counting {
+        let by_subscription = self.thread_subscriptions_notify();
+        let ignores = |user: &OwnedUserId| room.member(user).is_some();
+        let usual = Counting::predefined(by_subscription);
+        if by.own.ignored.iter().any(ignores) {
+            return Counting {
+                class: Class::Own,
+                ..usual
+            };
+        }
+        by.own.rules.as_ref().map_or(usual, |rules| {
+            let members = room.joined_count();
+            rules.counting(by.user_id, room.room_id(), members, by_subscription)
+        })
     }
-    own.rules.as_ref().map_or(Class::Predefined, |rules| {
-        rules.class(user_id, room.room_id(), room.joined_count())
-    })
 }
 
-/// What the subtraction and the mentions say; threads only by their mentions.
-fn subtract(class: Class, of: UnreadOf<'_>) -> Unread {
+/// What the subtraction and the mentions say; threads only by their mentions, without those that are
+/// counted with the other messages of the thread: with these rules those that came later than what
+/// `since` says of it.
+fn subtract(
+    counting: Counting,
+    of: UnreadOf<'_>,
+    since: &BTreeMap<OwnedEventId, RoomPosition>,
+) -> Unread {
+    let class = counting.class;
     let mut unread = Unread::default();
     if class == Class::Silent {
         return unread;
@@ -409,13 +424,20 @@ fn subtract(class: Class, of: UnreadOf<'_>) -> Unread {
         let read = NotifyCount::new(of.of_user.read_notify_count).main();
         unread.main.notifications = (last - read).max(0);
     }
+    let is_counted = |highlight: &Highlight| match &highlight.thread {
+        Some(thread) if counting.by_subscription => {
+            let since = since.get(thread);
+            since.is_some_and(|since| highlight.position > *since)
+        }
+        _ => class == Class::Predefined,
+    };
     for highlight in of.of_user.highlights.iter() {
         if highlight.position > of.head.position() {
             continue;
         }
         let count = unread.of(highlight.thread.as_ref());
         count.highlights += 1;
-        if highlight.is_extra || class == Class::Mentions {
+        if highlight.is_extra || !is_counted(highlight) {
             count.notifications += 1;
         }
     }
@@ -425,13 +447,14 @@ fn subtract(class: Class, of: UnreadOf<'_>) -> Unread {
 /// Adds an event to the unread ones, if it is one.
 fn tell(
     unread: &mut Unread,
-    event: &TimelineEvent,
+    asked: &Asked<'_>,
     thread: Option<&OwnedEventId>,
     of: UnreadOf<'_>,
-    by: &UnreadBy<'_>,
+    user: UserNid,
     rules: &Rules,
 ) {
-    if event.sender == by.user {
+    let event = asked.event;
+    if event.sender == user {
         // Who writes in a thread has read it.
         if let Some(thread) = thread {
             unread.threads.remove(thread);
@@ -441,34 +464,11 @@ fn tell(
     if event.position <= of.of_user.read_up_to(thread) || event.redacted_by.is_some() {
         return;
     }
-    let outcome = outcome(event, of.head.room(), by.own, rules, by.user_id);
+    let outcome = outcome(asked, rules);
     if outcome.notifies {
         unread.of(thread).add(Count {
             notifications: 1,
             highlights: i64::from(outcome.highlights),
         });
     }
-}
-
-/// What a user's rules say of somebody else's event, in the room as it is now.
-pub fn outcome<'a>(
-    event: &TimelineEvent,
-    room: &Room,
-    own: &OwnRules,
-    rules: &'a Rules,
-    user_id: &UserId,
-) -> Outcome<'a> {
-    let sender = event.pdu.sender();
-    if own.ignored.contains(sender) {
-        return Outcome::NOTHING;
-    }
-    let name = room
-        .member(user_id)
-        .and_then(|member| member.pdu.content_as::<RoomMemberEventContent>())
-        .and_then(|content| content.displayname);
-    let reader = Reader {
-        display_name: name.as_deref(),
-    };
-    let subject = Subject::new(&event.pdu, room.power_levels(), room.joined_count());
-    rules.ask(&subject, &reader)
 }

@@ -1,10 +1,12 @@
 //! Account data: global, and of rooms.
 
-use ruma::UserId;
+use std::collections::HashMap;
+
+use ruma::{OwnedUserId, UserId};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
-use super::{RoomNid, StoreError, UserNid};
+use super::{RoomNid, StoreError, StreamPosition, UserNid, live::OwnRules};
 
 /// One piece of account data.
 #[derive(Clone, Debug)]
@@ -93,6 +95,48 @@ pub async fn list_of_users(
     .fetch_all(conn)
     .await?;
     Ok(contents)
+}
+
+/// What users have said about being notified, and when last of threads.
+pub async fn own_rules(
+    conn: &mut PgConnection,
+    users: &[UserNid],
+) -> Result<HashMap<UserNid, (OwnedUserId, OwnRules)>, StoreError> {
+    let owners = sqlx::query!(
+        r#"
+        SELECT u.user_nid AS "user: UserNid",
+            u.user_id,
+            r.content AS "rules?", -- a left join
+            i.content AS "ignored?", -- a left join
+            (
+                SELECT MAX(s.changed_at)
+                FROM thread_subscriptions s
+                WHERE s.user_nid = u.user_nid
+            ) AS "subscribed_at: StreamPosition"
+        FROM users u
+        LEFT JOIN account_data r ON r.user_nid = u.user_nid
+            AND r.room_nid = 0
+            AND r.event_type = 'm.push_rules'
+        LEFT JOIN account_data i ON i.user_nid = u.user_nid
+            AND i.room_nid = 0
+            AND i.event_type = 'm.ignored_user_list'
+        WHERE u.user_nid = ANY($1)
+        "#,
+        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut rules = HashMap::with_capacity(owners.len());
+    for owner in owners {
+        let user_id = UserId::parse(&owner.user_id)
+            .map_err(|_| StoreError::inconsistent("users", "user_id", owner.user))?;
+        let own = OwnRules {
+            subscribed_at: owner.subscribed_at.unwrap_or_default(),
+            ..OwnRules::new(&user_id, owner.rules.as_deref(), owner.ignored.as_deref())
+        };
+        rules.insert(owner.user, (user_id, own));
+    }
+    Ok(rules)
 }
 
 fn parse(user: UserNid, content: String) -> Result<Box<RawValue>, StoreError> {

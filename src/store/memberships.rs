@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{EventId, OwnedRoomId, RoomId, UserId};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 use super::{
-    Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid,
-    live::{Highlight, Labels, OwnRules, RoomOfUser, UserRooms},
+    Membership, RoomNid, RoomPosition, StoreError, StreamPosition, UserNid, account_data,
+    live::{Highlight, Labels, RoomOfUser, UserRooms},
 };
 
 /// A user's view of their rooms, and the stream position that it is at least as new as.
@@ -46,7 +46,7 @@ pub async fn load_views(
         Wanted::All => load_labels(conn, &nids).await?,
         Wanted::Unread => HashMap::new(),
     };
-    let owners = own_rules(conn, users).await?;
+    let owners = account_data::own_rules(conn, users).await?;
     let mut views = HashMap::with_capacity(owners.len());
     for (user, (user_id, own)) in owners {
         let of_user = rooms.remove(&user).unwrap_or_default();
@@ -55,40 +55,6 @@ pub async fn load_views(
         views.insert(user, view);
     }
     Ok(views)
-}
-
-/// What users have said about being notified.
-pub async fn own_rules(
-    conn: &mut PgConnection,
-    users: &[UserNid],
-) -> Result<HashMap<UserNid, (OwnedUserId, OwnRules)>, StoreError> {
-    let owners = sqlx::query!(
-        r#"
-        SELECT u.user_nid AS "user: UserNid",
-            u.user_id,
-            r.content AS "rules?", -- a left join
-            i.content AS "ignored?" -- a left join
-        FROM users u
-        LEFT JOIN account_data r ON r.user_nid = u.user_nid
-            AND r.room_nid = 0
-            AND r.event_type = 'm.push_rules'
-        LEFT JOIN account_data i ON i.user_nid = u.user_nid
-            AND i.room_nid = 0
-            AND i.event_type = 'm.ignored_user_list'
-        WHERE u.user_nid = ANY($1)
-        "#,
-        &users.iter().map(|user| user.0).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut rules = HashMap::with_capacity(owners.len());
-    for owner in owners {
-        let user_id = UserId::parse(&owner.user_id)
-            .map_err(|_| StoreError::inconsistent("users", "user_id", owner.user))?;
-        let own = OwnRules::new(&user_id, owner.rules.as_deref(), owner.ignored.as_deref());
-        rules.insert(owner.user, (user_id, own));
-    }
-    Ok(rules)
 }
 
 type Rooms = HashMap<UserNid, HashMap<RoomNid, RoomOfUser>>;

@@ -65,6 +65,7 @@ pub mod signing_keys;
 pub mod sliding_positions;
 pub mod state;
 pub mod stream;
+pub mod thread_subscriptions;
 pub mod threepids;
 pub mod to_device;
 pub mod transactions;

@@ -237,6 +237,17 @@ impl LogRow {
                 user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
                 devices: parse_devices_detail(self.detail.as_deref().unwrap_or_default()),
             }),
+            kind::THREAD_SUBSCRIPTION => {
+                let thread = self
+                    .detail
+                    .as_deref()
+                    .and_then(|id| EventId::parse(id).ok());
+                Ok(Change::ThreadSubscription {
+                    user: self.stream_user.ok_or_else(|| missing("user_nid"))?,
+                    room: self.stream_room.ok_or_else(|| missing("room_nid"))?,
+                    thread: thread.ok_or_else(|| missing("detail"))?,
+                })
+            }
             _ => Err(missing("kind")),
         }
     }

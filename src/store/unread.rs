@@ -35,30 +35,54 @@ pub struct ThreadsRead {
     pub notify_count: i64,
 }
 
-/// Unread messages of threads, by the roots of these, for a reader in a room.
-type CountsOfThreads = HashMap<(UserNid, RoomNid), Vec<(OwnedEventId, i64)>>;
+/// A reader, and a room whose threads have unread messages.
+#[derive(Clone, Copy, Debug)]
+pub struct UnreadThreads {
+    /// The reader.
+    pub user: UserNid,
+    /// The room.
+    pub of: ThreadsOf,
+    /// Whether only threads count that the reader has subscribed to, and in them what came later.
+    pub by_subscription: bool,
+}
+
+/// The unread messages of a thread.
+#[derive(Clone, Debug)]
+pub struct UnreadOfThread {
+    /// The root.
+    pub thread: OwnedEventId,
+    /// How many there are.
+    pub unread: i64,
+    /// The newest position in the room when the reader subscribed; 0 if that is not asked.
+    pub since: RoomPosition,
+}
+
+/// Unread messages of threads, for a reader in a room.
+type CountsOfThreads = HashMap<(UserNid, RoomNid), Vec<UnreadOfThread>>;
 
 /// How many unread messages each thread of these rooms has for their readers: those after the reader's
 /// receipt for the thread and after what the reader has written in it. Threads without any are left
 /// out.
 pub async fn count_threads(
     conn: &mut PgConnection,
-    rooms: &[(UserNid, ThreadsOf)],
+    rooms: &[UnreadThreads],
 ) -> Result<CountsOfThreads, StoreError> {
+    let by_subscription: Vec<_> = rooms.iter().map(|by| by.by_subscription).collect();
     let rows = sqlx::query!(
         r#"
         WITH recent AS MATERIALIZED (
-            SELECT q.user_nid, q.room_nid, e.position, e.thread_id, e.sender_nid, e.notifies
-            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
-                AS q (user_nid, room_nid, after, until)
+            SELECT q.user_nid, q.room_nid, q.by_subscription,
+                e.position, e.thread_id, e.sender_nid, e.notifies, e.for_subscribers
+            FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BOOLEAN[])
+                AS q (user_nid, room_nid, after, until, by_subscription)
             CROSS JOIN LATERAL (
-                SELECT position, thread_id, sender_nid, notifies
+                SELECT position, thread_id, sender_nid, notifies, for_subscribers
                 FROM thread_events
                 WHERE room_nid = q.room_nid
                     AND position > q.after
                     AND position <= q.until
                 ORDER BY position DESC
-                LIMIT $5
+                LIMIT $6
             ) e
         ), thread AS (
             SELECT t.user_nid, t.room_nid, t.thread_id,
@@ -71,9 +95,18 @@ pub async fn count_threads(
                             AND c.user_nid = t.user_nid
                             AND c.thread_id = t.thread_id
                     ), 0)
-                ) AS read
+                ) AS read,
+                CASE WHEN t.by_subscription THEN (
+                    SELECT s.room_position
+                    FROM thread_subscriptions s
+                    WHERE s.user_nid = t.user_nid
+                        AND s.room_nid = t.room_nid
+                        AND s.thread_id = t.thread_id
+                        AND s.state > 0
+                ) ELSE 0 END AS since
             FROM (
                 SELECT user_nid, room_nid, thread_id,
+                    BOOL_OR(by_subscription) AS by_subscription,
                     MAX(position) FILTER (WHERE sender_nid = user_nid) AS written
                 FROM recent
                 GROUP BY user_nid, room_nid, thread_id
@@ -82,20 +115,37 @@ pub async fn count_threads(
         SELECT r.user_nid AS "user!: UserNid", -- a materialized query
             r.room_nid AS "room!: RoomNid",
             r.thread_id AS "thread_id!",
+            MAX(t.since) AS "since!: RoomPosition", -- what counts is later than some position
             COUNT(*) AS "unread!" -- an aggregate is never null
         FROM recent r
         JOIN thread t ON t.user_nid = r.user_nid
             AND t.room_nid = r.room_nid
             AND t.thread_id = r.thread_id
-        WHERE r.notifies
+        WHERE (
+                r.notifies
+                OR (
+                    r.for_subscribers
+                    AND r.by_subscription
+                    -- Mentions are counted apart, where they are not among what notifies everybody.
+                    AND NOT EXISTS (
+                        SELECT 1
+                        FROM highlights h
+                        WHERE h.user_nid = r.user_nid
+                            AND h.room_nid = r.room_nid
+                            AND h.position = r.position
+                    )
+                )
+            )
             AND r.sender_nid <> r.user_nid
             AND r.position > t.read
+            AND r.position > t.since -- null for a thread that is not subscribed to
         GROUP BY r.user_nid, r.room_nid, r.thread_id
         "#,
-        &rooms.iter().map(|(user, _)| user.0).collect::<Vec<_>>(),
-        &rooms.iter().map(|(_, of)| of.room.0).collect::<Vec<_>>(),
-        &rooms.iter().map(|(_, of)| of.after.0).collect::<Vec<_>>(),
-        &rooms.iter().map(|(_, of)| of.until.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|by| by.user.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|by| by.of.room.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|by| by.of.after.0).collect::<Vec<_>>(),
+        &rooms.iter().map(|by| by.of.until.0).collect::<Vec<_>>(),
+        &by_subscription,
         MAX_THREAD_EVENTS,
     )
     .fetch_all(conn)
@@ -107,7 +157,11 @@ pub async fn count_threads(
             counts
                 .entry((row.user, row.room))
                 .or_default()
-                .push((thread, row.unread));
+                .push(UnreadOfThread {
+                    thread,
+                    unread: row.unread,
+                    since: row.since,
+                });
         }
     }
     Ok(counts)

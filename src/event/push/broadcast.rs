@@ -105,6 +105,17 @@ pub fn notifies_by_kind(pdu: &Pdu) -> bool {
     (is_of_kind && !is_notice_or_edit(pdu)) || is_tombstone(pdu)
 }
 
+/// Whether an event that is in a thread notifies whoever has subscribed to it (MSC4306), by the
+/// predefined rules: any but those that never notify for what they are.
+pub fn notifies_subscribers(pdu: &Pdu) -> bool {
+    let is_silent = match pdu.event_type() {
+        TimelineEventType::RoomMember | TimelineEventType::Reaction => true,
+        TimelineEventType::RoomServerAcl => pdu.state_key() == Some(""),
+        other => other.to_string() == "org.matrix.msc3381.poll.response",
+    };
+    !is_silent && !is_notice_or_edit(pdu)
+}
+
 /// The predefined rules match without regard to case.
 fn is_notice(msgtype: &str) -> bool {
     msgtype.eq_ignore_ascii_case("m.notice")
@@ -134,7 +145,7 @@ fn is_notice_or_edit(pdu: &Pdu) -> bool {
         return false;
     };
     content.msgtype.as_str().is_some_and(is_notice)
-        || (*pdu.event_type() != TimelineEventType::RoomTombstone
+        || (!(*pdu.event_type() == TimelineEventType::RoomTombstone && pdu.state_key() == Some(""))
             && content
                 .relates_to
                 .get("rel_type")

@@ -26,6 +26,8 @@ pub(super) enum Condition {
     MemberCount(RoomMemberCountIs),
     /// `sender_notification_permission`.
     SenderMayNotify(String),
+    /// `thread_subscription` (MSC4306): in a thread that the reader has subscribed to, or has not.
+    InThread(bool),
     /// Anything else.
     Never,
 }
@@ -108,6 +110,7 @@ impl Condition {
             PushCondition::EventPropertyContains(data) => {
                 Self::Contains(Key::new(&data.key), scalar(&data.value))
             }
+            PushCondition::ThreadSubscription(data) => Self::InThread(data.subscribed),
             _ => Self::Never,
         }
     }
@@ -135,6 +138,7 @@ impl Condition {
                 }),
             Self::MemberCount(is) => counts(is, subject.member_count()),
             Self::SenderMayNotify(name) => subject.sender_may_notify(name),
+            Self::InThread(subscribed) => reader.subscribed == Some(*subscribed),
             Self::Never => false,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A user's rules are compiled once ([`Rules`]) and asked for many events. For the count of unread
 //! messages most users need not be asked at all: what the predefined rules say is worked out once
-//! for everybody ([`Broadcast`]), and [`Rules::class`] says for whom that is right in a room.
+//! for everybody ([`Broadcast`]), and [`Rules::counting`] says for whom that is right in a room.
 //!
 //! Client-server API v1.19, "Push Rules".
 
@@ -23,8 +23,8 @@ use ruma::{
 };
 
 pub use self::{
-    broadcast::{Broadcast, notifies_by_kind},
-    class::Class,
+    broadcast::{Broadcast, notifies_by_kind, notifies_subscribers},
+    class::{Class, Counting},
     subject::{Reader, Subject},
 };
 use self::{
@@ -74,12 +74,14 @@ impl Rules {
     pub fn new(rules: &Ruleset) -> Self {
         let override_ = rules.override_.iter().filter_map(conditional);
         let content = rules.content.iter().filter_map(patterned);
+        let in_threads = rules.postcontent.iter().filter_map(conditional);
         let room = rules.room.iter();
         let room = room.filter_map(|rule| simple(rule, Key::RoomId, rule.rule_id.as_str()));
         let sender = rules.sender.iter();
         let sender = sender.filter_map(|rule| simple(rule, Key::Sender, rule.rule_id.as_str()));
         let underride = rules.underride.iter().filter_map(conditional);
-        let rules = override_.chain(content).chain(room).chain(sender);
+        let rules = override_.chain(content).chain(in_threads);
+        let rules = rules.chain(room).chain(sender);
         Self {
             rules: rules.chain(underride).take(MAX_RULES).collect(),
         }
@@ -87,7 +89,7 @@ impl Rules {
 
     /// The predefined rules, for a user who has no others.
     pub fn predefined(user_id: &UserId) -> Self {
-        Self::new(&predefined(user_id, false))
+        Self::new(&usual(user_id))
     }
 
     /// What the rules say of an event of somebody else.
@@ -104,11 +106,22 @@ impl Rules {
     }
 }
 
-/// The predefined rules of a user, those of polls among them (MSC3930).
+/// What the operator says of the predefined rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Whether every message makes a sound, as people of Tchap are used to.
+    pub noisy: bool,
+    /// Whether messages in threads notify whoever has subscribed to the thread, and of others only
+    /// whom they mention (MSC4306). Otherwise no condition about subscriptions ever holds.
+    pub thread_subscriptions: bool,
+}
+
+/// The predefined rules of a user, those of polls (MSC3930) and threads (MSC4306) among them. The
+/// latter say nothing where no [`Reader`] has a subscription.
 ///
 /// They name the types of polls' events in `event_match`, as other servers do and clients look for,
 /// where ruma has `event_property_is`; both match the same.
-fn usual(user_id: &UserId) -> Ruleset {
+pub fn usual(user_id: &UserId) -> Ruleset {
     let in_words_of_clients = |mut rule: ConditionalPushRule| {
         for condition in &mut rule.conditions {
             if let PushCondition::EventPropertyIs(data) = condition
@@ -135,11 +148,13 @@ fn usual(user_id: &UserId) -> Ruleset {
     rules
 }
 
-/// The predefined rules of a user. `noisy`: every message makes a sound, as people of Tchap are used
-/// to.
-pub fn predefined(user_id: &UserId, noisy: bool) -> Ruleset {
+/// The predefined rules of a user, as the user is shown them.
+pub fn predefined(user_id: &UserId, defaults: Defaults) -> Ruleset {
     let mut rules = usual(user_id);
-    if noisy {
+    if !defaults.thread_subscriptions {
+        rules.postcontent.clear();
+    }
+    if defaults.noisy {
         let loud = || {
             vec![
                 Action::Notify,
@@ -161,8 +176,8 @@ pub fn predefined(user_id: &UserId, noisy: bool) -> Ruleset {
 }
 
 /// The predefined rules but those that name their user.
-pub fn of_everybody(noisy: bool) -> Ruleset {
-    let mut rules = predefined(user_id!("@everybody:invalid"), noisy);
+pub fn of_everybody(defaults: Defaults) -> Ruleset {
+    let mut rules = predefined(user_id!("@everybody:invalid"), defaults);
     for rule in [
         PredefinedOverrideRuleId::InviteForMe,
         PredefinedOverrideRuleId::IsUserMention,
@@ -175,7 +190,17 @@ pub fn of_everybody(noisy: bool) -> Ruleset {
 
 /// A user's rules with those that are predefined now, of which the user's switches and actions are
 /// kept.
-pub fn merged(mut own: Ruleset, predefined: Ruleset) -> Ruleset {
+pub fn merged(mut own: Ruleset, mut predefined: Ruleset) -> Ruleset {
+    // ruma leaves these alone. None of them are the user's own.
+    let in_threads = std::mem::take(&mut predefined.postcontent);
+    let in_threads = in_threads.into_iter().map(|mut rule| {
+        if let Some(known) = own.postcontent.get(rule.rule_id.as_str()) {
+            rule.enabled = known.enabled;
+            rule.actions.clone_from(&known.actions);
+        }
+        rule
+    });
+    own.postcontent = in_threads.collect();
     own.update_with_server_default(predefined);
     own
 }

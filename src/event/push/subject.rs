@@ -23,6 +23,9 @@ pub struct Subject<'a> {
 pub struct Reader<'a> {
     /// The name that the reader has in the room.
     pub display_name: Option<&'a str>,
+    /// Whether the reader has subscribed to the thread of the event; `None` for an event that is in
+    /// no thread, and where subscriptions say nothing (see [`super::Defaults`]).
+    pub subscribed: Option<bool>,
 }
 
 impl<'a> Subject<'a> {

@@ -8,6 +8,7 @@ mod push;
 mod redact;
 mod room;
 mod rules;
+mod threads;
 mod visibility;
 
 use std::sync::Arc;

@@ -7,7 +7,10 @@ use ruma::{
 };
 
 use super::*;
-use crate::event::push::{Broadcast, Class, Reader, Rules, Subject, merged, predefined};
+use crate::event::push::{
+    Broadcast, Class, Counting, Defaults, Reader, Rules, Subject, merged, notifies_subscribers,
+    predefined,
+};
 
 /// An event with this content in a room with Alice.
 fn event(event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
@@ -34,9 +37,16 @@ fn message(body: &str) -> Pdu {
     event("m.room.message", None, &content)
 }
 
+fn noisy_rules(noisy: bool) -> Defaults {
+    Defaults {
+        noisy,
+        ..Defaults::default()
+    }
+}
+
 fn rules(user: &UserId, own: Value) -> Rules {
     let own: Ruleset = serde_json::from_value(own).unwrap();
-    Rules::new(&merged(own, predefined(user, false)))
+    Rules::new(&merged(own, predefined(user, Defaults::default())))
 }
 
 /// Whether an override rule with this condition notifies of an event.
@@ -52,6 +62,7 @@ fn holds(condition: &Value, pdu: &Pdu, members: usize) -> bool {
     let subject = Subject::new(pdu, room.power_levels(), members);
     let reader = Reader {
         display_name: Some("Bob Martin"),
+        ..Reader::default()
     };
     rules.ask(&subject, &reader).highlights
 }
@@ -282,8 +293,13 @@ fn a_room_is_counted_as_its_rules_allow() {
     ];
     for (own, expected) in cases {
         for members in [2, 5] {
-            let class = rules(&bob, own.clone()).class(&bob, &room_id, members);
-            assert_eq!(class, expected, "{own} {members}");
+            let rules = rules(&bob, own.clone());
+            let counting = rules.counting(&bob, &room_id, members, false);
+            let expected = Counting {
+                class: expected,
+                by_subscription: false,
+            };
+            assert_eq!(counting, expected, "{own} {members}");
         }
     }
 }
@@ -292,14 +308,15 @@ fn a_room_is_counted_as_its_rules_allow() {
 fn noisy_rules_make_a_sound_and_count_the_same() {
     let bob = user("bob");
     let room = Builder::public("11").room;
-    let noisy = Rules::new(&predefined(&bob, true));
+    let noisy = Rules::new(&predefined(&bob, noisy_rules(true)));
     let said = message("hello");
     let subject = Subject::new(&said, room.power_levels(), 5);
     let outcome = noisy.ask(&subject, &Reader::default());
     let actions = serde_json::to_value(outcome.actions).unwrap();
     let expected = json!(["notify", { "set_tweak": "sound", "value": "default" }]);
     assert_eq!(actions, expected);
-    assert_eq!(noisy.class(&bob, room.room_id(), 5), Class::Predefined);
+    let counting = noisy.counting(&bob, room.room_id(), 5, false);
+    assert_eq!(counting, Counting::predefined(false));
 }
 
 /// The ids of a kind's rules.
@@ -310,7 +327,7 @@ fn listed(kind: &Value) -> Vec<&str> {
 
 #[test]
 fn the_rules_of_polls_stand_where_their_proposal_has_them() {
-    let rules = serde_json::to_value(predefined(&user("bob"), false)).unwrap();
+    let rules = serde_json::to_value(predefined(&user("bob"), Defaults::default())).unwrap();
     let poll = |name: &str| format!(".org.matrix.msc3930.rule.poll_{name}");
     let override_ = listed(&rules["override"]);
     assert_eq!(override_.last(), Some(&&*poll("response")));
@@ -393,7 +410,7 @@ fn polls_notify_as_messages_do_and_their_answers_do_not() {
             None,
             &json!({}),
         );
-        let rules = Rules::new(&predefined(&bob, noisy));
+        let rules = Rules::new(&predefined(&bob, noisy_rules(noisy)));
         let subject = Subject::new(&pdu, room.power_levels(), members);
         let outcome = rules.ask(&subject, &Reader::default());
         let actions = serde_json::to_value(outcome.actions).unwrap();
@@ -423,11 +440,11 @@ fn whoever_has_stored_rules_gets_those_of_polls_and_is_counted_as_everybody() {
             }],
         }]})
     };
-    let class = |own: Value| rules(&bob, own).class(&bob, &room_id, 5);
+    let class = |own: Value| rules(&bob, own).counting(&bob, &room_id, 5, false).class;
     assert_eq!(class(rule(true)), Class::Predefined);
     assert_eq!(class(rule(false)), Class::Own);
     let before: Ruleset = serde_json::from_value(json!({ "override": [] })).unwrap();
-    let now = serde_json::to_value(merged(before, predefined(&bob, false))).unwrap();
+    let now = serde_json::to_value(merged(before, predefined(&bob, Defaults::default()))).unwrap();
     assert!(listed(&now["underride"]).contains(&poll));
 }
 
@@ -439,6 +456,7 @@ proptest! {
             "m.room.message", "m.room.encrypted", "m.call.invite", "m.reaction", "m.room.tombstone",
             "m.room.server_acl", "m.room.topic", "org.matrix.msc3381.poll.start",
             "org.matrix.msc3381.poll.response", "org.matrix.msc3381.poll.end", "org.example.x",
+            "m.sticker",
         ]),
         state_key in prop::sample::select(vec![None, Some(""), Some("x")]),
         msgtype in prop::sample::select(vec![json!("m.text"), json!("m.notice"), json!("M.Notice"), json!(1)]),
@@ -465,6 +483,15 @@ proptest! {
             let is_mentioned = broadcast.mentioned.contains(&reader);
             prop_assert_eq!(outcome.notifies, broadcast.notifies || is_mentioned);
             prop_assert_eq!(outcome.highlights, broadcast.highlights || is_mentioned);
+            // In a thread, it depends on who has subscribed to it.
+            for subscribed in [false, true] {
+                let reader = Reader { subscribed: Some(subscribed), ..Reader::default() };
+                let in_thread = rules.ask(&subject, &reader);
+                let counts = broadcast.notifies || notifies_subscribers(&pdu);
+                let expected = outcome.highlights || (subscribed && counts);
+                prop_assert_eq!(in_thread.notifies, expected);
+                prop_assert_eq!(in_thread.highlights, outcome.highlights);
+            }
         }
     }
 }

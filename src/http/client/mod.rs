@@ -42,6 +42,7 @@ mod state;
 mod sync;
 mod tag;
 mod third_party;
+mod thread_subscription;
 mod threads;
 mod to_device;
 mod typing;
@@ -82,6 +83,7 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .merge(message::routes())
         .merge(relations::routes())
         .merge(threads::routes())
+        .merge(thread_subscription::routes())
         .merge(search::routes())
         .merge(state::routes())
         .merge(receipt::routes())

@@ -3,9 +3,13 @@
 //! Specification v1.19, client-server API, "Push Rules: API".
 
 use axum::{Router, extract::State};
-use ruma::api::client::push::{
-    delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
-    get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
+use ruma::{
+    api::client::push::{
+        delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
+        get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
+        set_pushrule_enabled,
+    },
+    push::{AnyPushRule, RuleKind},
 };
 
 use crate::{
@@ -52,8 +56,15 @@ async fn get(
 ) -> Result<get_pushrule::v3::Response, ApiError> {
     let body = request.body;
     let actor = Actor::from(&*request.sender);
-    let rule = rooms.push_rule(&actor, body.kind, &body.rule_id).await?;
-    Ok(get_pushrule::v3::Response::new(rule.into()))
+    let rule = rooms
+        .push_rule(&actor, kind_of(body.kind), &body.rule_id)
+        .await?;
+    // ruma's own conversion does not know the rules of threads.
+    let rule = match rule {
+        AnyPushRule::PostContent(rule) => rule.into(),
+        rule => rule.into(),
+    };
+    Ok(get_pushrule::v3::Response::new(rule))
 }
 
 /// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`.
@@ -78,7 +89,7 @@ async fn delete(
     let body = request.body;
     let actor = Actor::from(&*request.sender);
     rooms
-        .delete_push_rule(&actor, body.kind, &body.rule_id)
+        .delete_push_rule(&actor, kind_of(body.kind), &body.rule_id)
         .await?;
     Ok(delete_pushrule::v3::Response::new())
 }
@@ -90,7 +101,9 @@ async fn get_enabled(
 ) -> Result<get_pushrule_enabled::v3::Response, ApiError> {
     let body = request.body;
     let actor = Actor::from(&*request.sender);
-    let rule = rooms.push_rule(&actor, body.kind, &body.rule_id).await?;
+    let rule = rooms
+        .push_rule(&actor, kind_of(body.kind), &body.rule_id)
+        .await?;
     Ok(get_pushrule_enabled::v3::Response::new(rule.enabled()))
 }
 
@@ -102,7 +115,7 @@ async fn set_enabled(
     let body = request.body;
     let actor = Actor::from(&*request.sender);
     rooms
-        .enable_push_rule(&actor, body.kind, &body.rule_id, body.enabled)
+        .enable_push_rule(&actor, kind_of(body.kind), &body.rule_id, body.enabled)
         .await?;
     Ok(set_pushrule_enabled::v3::Response::new())
 }
@@ -114,7 +127,9 @@ async fn get_actions(
 ) -> Result<get_pushrule_actions::v3::Response, ApiError> {
     let body = request.body;
     let actor = Actor::from(&*request.sender);
-    let rule = rooms.push_rule(&actor, body.kind, &body.rule_id).await?;
+    let rule = rooms
+        .push_rule(&actor, kind_of(body.kind), &body.rule_id)
+        .await?;
     let actions = rule.actions().to_vec();
     Ok(get_pushrule_actions::v3::Response::new(actions))
 }
@@ -127,7 +142,17 @@ async fn set_actions(
     let body = request.body;
     let actor = Actor::from(&*request.sender);
     rooms
-        .set_push_rule_actions(&actor, body.kind, &body.rule_id, body.actions)
+        .set_push_rule_actions(&actor, kind_of(body.kind), &body.rule_id, body.actions)
         .await?;
     Ok(set_pushrule_actions::v3::Response::new())
+}
+
+/// The kind that a path means: the rules of threads (MSC4306) are of the kind that they have in a
+/// set of rules, or of the one that ruma's clients write.
+fn kind_of(kind: RuleKind) -> RuleKind {
+    if kind.as_str() == "postcontent" {
+        RuleKind::PostContent
+    } else {
+        kind
+    }
 }

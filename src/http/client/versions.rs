@@ -31,11 +31,16 @@ const UNSTABLE_FEATURES: &[&str] = &[
 
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     let delays = state.rooms.delayed_limits().max_scheduled > 0;
+    let subscriptions = state.rooms.thread_subscriptions_notify();
     let qr_sign_in = state.rendezvous.is_on();
     let features = UNSTABLE_FEATURES
         .iter()
         .chain(delays.then_some(&"org.matrix.msc4140"))
         .chain(qr_sign_in.then_some(&"org.matrix.msc4108"))
+        // The endpoints are always there. A client that subscribes for its user relies on the push
+        // rules.
+        .chain(subscriptions.then_some(&"org.matrix.msc4306"))
+        .chain(subscriptions.then_some(&"org.matrix.msc4308"))
         .map(|feature| ((*feature).to_owned(), true.into()));
     let features: serde_json::Map<_, _> = features.collect();
     let document = json!({ "versions": VERSIONS, "unstable_features": features });

@@ -75,6 +75,16 @@ impl From<Error> for ApiError {
                 ErrorCode::DuplicateAnnotation,
                 message,
             ),
+            Error::NotInThread => Self::new(
+                StatusCode::BAD_REQUEST,
+                "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD",
+                message,
+            ),
+            Error::Unsubscribed => Self::new(
+                StatusCode::CONFLICT,
+                "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION",
+                message,
+            ),
             Error::Busy => Self::unavailable(),
             Error::Store(error) => error.into(),
         }

@@ -72,6 +72,7 @@ impl<'a> Batch<'a> {
                 && write.publish.is_none()
                 && write.device_lists.is_empty()
                 && write.to_device.is_none()
+                && write.thread_subscriptions.is_empty()
         })
     }
 
@@ -294,6 +295,12 @@ impl<'a> Batch<'a> {
                         devices: Arc::clone(devices),
                     }),
             );
+            let subscriptions = write.thread_subscriptions.iter();
+            changes.extend(subscriptions.map(|write| Change::ThreadSubscription {
+                user: write.user,
+                room: write.room,
+                thread: write.thread.clone(),
+            }));
         }
         changes
     }

@@ -17,6 +17,7 @@ use super::{
     devices::{delete_work, insert_at_positions, insert_transactions},
     relating::{delete_relations, insert_relations},
     sends::append_sends,
+    subscriptions::upsert_subscriptions,
     third_party::write_invitations,
     unread::{insert_highlights, insert_thread_events},
 };
@@ -65,6 +66,7 @@ pub(super) async fn commit(
         .collect();
     let (last, _) = append(&mut tx, batch, &expected).await?;
     insert_at_positions(&mut tx, batch, last).await?;
+    upsert_subscriptions(&mut tx, batch, last).await?;
     tx.commit().await?;
     Ok(last)
 }

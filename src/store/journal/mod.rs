@@ -15,6 +15,7 @@ mod commit;
 mod devices;
 mod relating;
 mod sends;
+mod subscriptions;
 mod third_party;
 mod unread;
 mod write;
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 use self::batch::Batch;
 pub use self::write::{
     AccountDataWrite, Committed, DeviceListWrite, NewRoom, ReceiptWrite, Redaction, RelationWrite,
-    RoomSummary, RoomWrite, SendTransaction, SendWrite, ToDeviceRecipient, TransactionWrite, Write,
+    RoomSummary, RoomWrite, SendTransaction, SendWrite, ThreadSubscriptionWrite, ToDeviceRecipient,
+    TransactionWrite, Write,
 };
 use super::{PooledConn, Store, StoreError};
 

@@ -57,16 +57,22 @@ pub(super) async fn insert_thread_events(
     }
     sqlx::query!(
         r#"
-        INSERT INTO thread_events (room_nid, position, thread_id, sender_nid, notifies)
-        SELECT n.room_nid, n.position, n.thread_id, n.sender_nid, n.notifies
-        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[], $5::BOOLEAN[])
-            AS n (room_nid, position, thread_id, sender_nid, notifies)
+        INSERT INTO thread_events
+            (room_nid, position, thread_id, sender_nid, notifies, for_subscribers)
+        SELECT n.room_nid, n.position, n.thread_id, n.sender_nid, n.notifies, n.for_subscribers
+        FROM UNNEST($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[], $5::BOOLEAN[],
+                $6::BOOLEAN[])
+            AS n (room_nid, position, thread_id, sender_nid, notifies, for_subscribers)
         "#,
         &rows.iter().map(|row| row.0.room.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.0.position.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.1.as_str()).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.0.sender.0).collect::<Vec<_>>(),
         &rows.iter().map(|row| !row.0.is_extra()).collect::<Vec<_>>(),
+        &rows
+            .iter()
+            .map(|row| row.0.is_for_subscribers())
+            .collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;

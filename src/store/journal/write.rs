@@ -10,6 +10,7 @@ use crate::store::{
     DeviceNid, RoomNid, RoomPosition, StreamPosition, UserNid,
     invitations::NewInvitation,
     live::{Change, RoomHead, TimelineEvent},
+    thread_subscriptions::Subscription,
 };
 
 /// What is written in one piece: all of it or nothing.
@@ -31,6 +32,21 @@ pub struct Write {
     pub to_device: Option<SendWrite>,
     /// Devices of which one-time keys or fallback keys came or went.
     pub one_time_keys: Vec<(UserNid, Arc<[DeviceNid]>)>,
+    /// Threads that users have subscribed to, or do so no more.
+    pub thread_subscriptions: Vec<ThreadSubscriptionWrite>,
+}
+
+/// A user's subscription to a thread.
+#[derive(Clone, Debug)]
+pub struct ThreadSubscriptionWrite {
+    /// Whose.
+    pub user: UserNid,
+    /// The room.
+    pub room: RoomNid,
+    /// The event that the thread begins with.
+    pub thread: OwnedEventId,
+    /// What it is from now on; `None` where it ends.
+    pub subscription: Option<Subscription>,
 }
 
 /// A user's devices or their keys have changed.
@@ -219,6 +235,7 @@ impl Write {
             device_lists,
             to_device: Some(_),
             one_time_keys,
+            thread_subscriptions,
         } = self
         else {
             return false;
@@ -228,6 +245,7 @@ impl Write {
             && aliases.is_empty()
             && device_lists.is_empty()
             && one_time_keys.is_empty()
+            && thread_subscriptions.is_empty()
     }
 
     /// About how much memory the write holds while it waits, in bytes.

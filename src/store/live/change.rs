@@ -76,6 +76,15 @@ pub enum Change {
         /// The devices.
         devices: Arc<[DeviceNid]>,
     },
+    /// A user has subscribed to a thread, or does so no more.
+    ThreadSubscription {
+        /// The user.
+        user: UserNid,
+        /// The room.
+        room: RoomNid,
+        /// The event that the thread begins with.
+        thread: OwnedEventId,
+    },
     /// A row that shows nothing: what it pointed at has been replaced, or makes no sense.
     Nothing,
 }
@@ -106,6 +115,8 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const TO_DEVICE: i16 = 6;
     /// One-time keys.
     pub(in crate::store) const ONE_TIME_KEYS: i16 = 7;
+    /// A subscription to a thread.
+    pub(in crate::store) const THREAD_SUBSCRIPTION: i16 = 8;
 }
 
 impl Change {
@@ -118,17 +129,21 @@ impl Change {
             | Self::DeviceList { .. }
             | Self::ToDevice { .. }
             | Self::OneTimeKeys { .. }
+            | Self::ThreadSubscription { .. }
             | Self::Nothing => None,
         }
     }
 
     /// The users whom it is about, each once: the target of a membership event, the owner of
-    /// account data, of a device list or of devices; for what one user alone is told, that one.
+    /// account data, of a device list, of devices or of a subscription; for what one user alone is
+    /// told, that one.
     pub fn users(&self) -> impl Iterator<Item = UserNid> + '_ {
         let (one, many) = match self {
             Self::Event(event) => (event.member.map(|change| change.user), None),
             Self::Receipt { .. } | Self::Nothing => (None, None),
-            Self::AccountData { user, .. } | Self::OneTimeKeys { user, .. } => (Some(*user), None),
+            Self::AccountData { user, .. }
+            | Self::OneTimeKeys { user, .. }
+            | Self::ThreadSubscription { user, .. } => (Some(*user), None),
             Self::DeviceList { user, viewer, .. } => (Some(viewer.unwrap_or(*user)), None),
             Self::ToDevice { to } => (None, Some(to)),
         };
@@ -143,7 +158,7 @@ impl Change {
     pub fn weight(&self) -> usize {
         match self {
             Self::Event(event) => event.weight(),
-            Self::Receipt { .. } | Self::Nothing => 256,
+            Self::Receipt { .. } | Self::ThreadSubscription { .. } | Self::Nothing => 256,
             Self::AccountData { content, .. } => 256 + content.get().len(),
             Self::DeviceList { rooms, .. } => 256 + 8 * rooms.len(),
             // Each user has a list of entries, in which it stands.
@@ -209,6 +224,10 @@ impl Change {
                 let devices = devices_detail(devices);
                 ChangeRow::of_user(kind::ONE_TIME_KEYS, *user, Some(devices))
             }
+            Self::ThreadSubscription { user, room, thread } => ChangeRow {
+                room: Some(*room),
+                ..ChangeRow::of_user(kind::THREAD_SUBSCRIPTION, *user, Some(thread.to_string()))
+            },
             Self::Nothing => ChangeRow {
                 kind: 0,
                 room: None,

@@ -28,7 +28,7 @@ impl NotifyCount {
         self.0 & MAIN_MASK
     }
 
-    /// How many events of threads count.
+    /// How many events of threads count, for whoever has subscribed to them at least.
     pub fn threads(self) -> i64 {
         self.0 >> MAIN_BITS
     }

@@ -126,9 +126,16 @@ impl TimelineEvent {
         }
     }
 
-    /// Whether the event is in nobody's count but that of whom it mentions.
+    /// Whether the event is in nobody's count but that of whom it mentions, and in a thread perhaps of
+    /// who has subscribed to it.
     pub fn is_extra(&self) -> bool {
         !self.mentions.contains(&EVERYBODY) && !push::notifies_by_kind(&self.pdu)
+    }
+
+    /// Whether the event is an extra one that whoever has subscribed to its thread counts all the same
+    /// (MSC4306): a sticker, for one.
+    pub fn is_for_subscribers(&self) -> bool {
+        self.thread.is_some() && self.is_extra() && push::notifies_subscribers(&self.pdu)
     }
 
     /// The same event after a redaction: `pdu` is what is left of it.

@@ -83,6 +83,8 @@ pub struct OwnRules {
     pub rules: Option<Arc<Rules>>,
     /// Whom the user ignores.
     pub ignored: Arc<Ignored>,
+    /// Where in the stream the user has last subscribed to a thread, or unsubscribed.
+    pub subscribed_at: StreamPosition,
 }
 
 impl OwnRules {
@@ -91,6 +93,7 @@ impl OwnRules {
         Self {
             rules: rules.and_then(|rules| parse_rules(user_id, rules)),
             ignored: ignored.map(ignored_users).map(Arc::new).unwrap_or_default(),
+            subscribed_at: StreamPosition::default(),
         }
     }
 }
@@ -101,7 +104,7 @@ fn parse_rules(user_id: &UserId, content: &str) -> Option<Arc<Rules>> {
         global: Ruleset,
     }
     let Content { global } = serde_json::from_str(content).ok()?;
-    let rules = push::merged(global, push::predefined(user_id, false));
+    let rules = push::merged(global, push::usual(user_id));
     Some(Arc::new(Rules::new(&rules)))
 }
 
@@ -252,11 +255,15 @@ impl UserRooms {
                     _ => {}
                 }
             }
+            Change::ThreadSubscription { user: owner, .. } if *owner == user => {
+                self.own.subscribed_at = self.own.subscribed_at.max(at);
+            }
             Change::Receipt { .. }
             | Change::AccountData { .. }
             | Change::DeviceList { .. }
             | Change::ToDevice { .. }
             | Change::OneTimeKeys { .. }
+            | Change::ThreadSubscription { .. }
             | Change::Nothing => {}
         }
     }

@@ -36,6 +36,7 @@ pub(super) struct Extended {
     /// What there is for the device, if anything of it was asked for.
     pub(super) devices: Option<DeviceParts>,
     pub(super) wants: (bool, bool),
+    pub(super) thread_subscriptions: Option<String>,
 }
 
 /// What there is of account data and receipts, by room.
@@ -95,12 +96,14 @@ impl Sync {
             let parts = self.wanted_device_parts(actor, since, messages, wanted, survey.now);
             extended.devices = Some(parts.await?);
         }
+        extended.thread_subscriptions = self.thread_subscriptions(conversation, survey).await?;
         let no_devices = extended.devices.as_ref().is_none_or(DeviceParts::is_empty);
         extended.is_empty = no_devices
             && extended.global.is_empty()
             && extended.account_data.is_empty()
             && extended.receipts.is_empty()
-            && extended.typists.is_empty();
+            && extended.typists.is_empty()
+            && extended.thread_subscriptions.is_none();
         Ok(extended)
     }
 

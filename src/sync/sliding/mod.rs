@@ -16,6 +16,7 @@ mod past;
 mod request;
 mod required;
 mod snapshot;
+mod threads;
 mod write;
 
 use std::sync::Arc;

@@ -155,6 +155,24 @@ pub(super) struct Extensions {
     pub(super) typing: OfRooms,
     pub(super) to_device: Messages,
     pub(super) e2ee: Switch,
+    #[serde(rename = "io.element.msc4308.thread_subscriptions")]
+    pub(super) thread_subscriptions: Changes,
+}
+
+/// What has changed since, of which the newest is told.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Changes {
+    enabled: Option<bool>,
+    /// How much is told.
+    pub(super) limit: Option<u64>,
+}
+
+impl Changes {
+    /// Whether it is asked for.
+    pub(super) fn is_on(&self) -> bool {
+        self.enabled == Some(true)
+    }
 }
 
 /// Messages to the device.
@@ -334,6 +352,9 @@ impl Request {
             &extensions.typing,
         ];
         extensions.to_device.since()?;
+        if extensions.thread_subscriptions.limit == Some(0) {
+            return Err(Error::Invalid("An extension has a limit of 0"));
+        }
         if !of_rooms.into_iter().all(OfRooms::is_bounded) {
             return Err(Error::Invalid("An extension has too many lists or rooms"));
         }

@@ -345,6 +345,10 @@ fn write_extensions(json: &mut Json, extended: &Extended) {
     }
     write_by_room(json, "receipts", &extended.receipts);
     write_by_room(json, "typing", &extended.typists);
+    if let Some(subscriptions) = &extended.thread_subscriptions {
+        json.key("io.element.msc4308.thread_subscriptions");
+        json.raw(subscriptions);
+    }
     json.close('}');
 }
 

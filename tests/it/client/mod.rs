@@ -44,6 +44,7 @@ mod scraping;
 mod search;
 pub(crate) mod sliding;
 mod spaces;
+mod thread_subscriptions;
 mod to_device;
 mod typing;
 mod unread;

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use chappe::{
     event::push::Rules,
     random::Random,
-    rooms::outcome,
+    rooms::{Asked, outcome},
     store::{
-        RoomPosition, events, memberships, receipts,
+        RoomPosition, account_data, events, receipts, thread_subscriptions,
         unread::{self, ThreadsOf},
     },
 };
@@ -18,16 +18,18 @@ use serde_json::json;
 use super::{paging::path, unread::of_room};
 use crate::harness::{
     client::{Client, encode},
-    server::TestServer,
+    server::{TestOptions, TestServer},
 };
 
 type Count = (i64, i64);
 
 /// What a client should see: (notifications, highlights) of the main timeline and of each thread.
+/// `by_subscription`: who has subscribed to a thread is told of it, and others only of mentions.
 async fn recount(
     server: &TestServer,
     reader: &Client,
     room_id: &str,
+    by_subscription: bool,
 ) -> (Count, BTreeMap<String, Count>) {
     let store = server.app.store();
     let room_id = RoomId::parse(room_id).unwrap();
@@ -57,7 +59,14 @@ async fn recount(
     let receipts = receipts::list(&mut conn, &[nid], user, Some(&[(nid, user)]))
         .await
         .unwrap();
-    let rules = memberships::own_rules(&mut conn, &[user]).await.unwrap();
+    let roots: Vec<_> = threads.values().map(|root| (nid, root.clone())).collect();
+    let users = [user];
+    let since = thread_subscriptions::since(&mut conn, &users, &roots)
+        .await
+        .unwrap()
+        .remove(&(user, nid))
+        .unwrap_or_default();
+    let rules = account_data::own_rules(&mut conn, &[user]).await.unwrap();
     let (_, own) = &rules[&user];
     let usual = Arc::new(Rules::predefined(&user_id));
     let rules = own.rules.as_ref().unwrap_or(&usual);
@@ -100,7 +109,18 @@ async fn recount(
             None => main,
             Some(thread) => in_thread.get(thread).copied().unwrap_or_default(),
         };
-        let outcome = outcome(event, head.room(), own, rules, &user_id);
+        let is_subscribed = |root| {
+            let since = since.get(root);
+            since.is_some_and(|since| event.position > *since)
+        };
+        let asked = Asked {
+            event,
+            room: head.room(),
+            own,
+            user_id: &user_id,
+            subscribed: thread.map(is_subscribed).filter(|_| by_subscription),
+        };
+        let outcome = outcome(&asked, rules);
         if event.position > read.max(whole) && outcome.notifies {
             let thread = thread.map(ToString::to_string).unwrap_or_default();
             let count = counts.entry(thread).or_default();
@@ -132,15 +152,20 @@ impl Play {
     }
 
     async fn say(&mut self, client: &Client, other: &Client) {
+        let mut kind = "m.room.message";
         let mut content = json!({ "msgtype": "m.text", "body": "plain" });
-        match self.pick(8) {
+        match self.pick(10) {
             0 => content["body"] = json!("a piece of cake"),
             1 => content["m.mentions"] = json!({ "user_ids": [other.user_id] }),
             2 => content["m.mentions"] = json!({ "room": true }),
             3 => content["msgtype"] = json!("m.notice"),
+            4 => kind = "m.sticker",
+            5 => {
+                kind = "m.sticker";
+                content["m.mentions"] = json!({ "user_ids": [other.user_id] });
+            }
             _ => {}
         }
-        let mut kind = "m.room.message";
         let mut thread = None;
         let roots: Vec<_> = self
             .events
@@ -160,7 +185,7 @@ impl Play {
             thread = of;
         }
         let event_id = client.send_event(&self.room_id, kind, &content).await;
-        if kind == "m.room.message" {
+        if kind != "m.reaction" {
             self.events.push((event_id, thread));
         }
     }
@@ -183,11 +208,36 @@ impl Play {
             .expect_ok();
     }
 
-    async fn change_rules(&self, client: &Client) {
+    async fn follow(&self, client: &Client) {
+        let roots = self.events.iter().filter(|(_, thread)| thread.is_none());
+        let roots: Vec<_> = roots.take(3).collect();
+        if roots.is_empty() {
+            return;
+        }
+        let root = encode(&roots[self.pick(roots.len())].0);
+        let room_id = encode(&self.room_id);
+        let path = format!(
+            "/_matrix/client/unstable/io.element.msc4306/rooms/{room_id}/thread/{root}/subscription"
+        );
+        if self.pick(3) == 0 {
+            client.delete(&path).await.expect_ok();
+        } else {
+            client.put(&path, &json!({})).await.expect_ok();
+        }
+    }
+
+    async fn change_rules(&self, client: &Client, by_subscription: bool) {
         let room = format!("pushrules/global/room/{}", encode(&self.room_id));
         let word = "pushrules/global/content/cake";
         let switch = "pushrules/global/underride/.m.rule.message/enabled";
         let answer = match self.pick(6) {
+            // A word does not bring back what was said in a thread without the user.
+            2..=3 if by_subscription => {
+                let rule = ".io.element.msc4306.rule.subscribed_thread";
+                let switch = format!("pushrules/global/postcontent/{rule}/enabled");
+                let enabled = self.pick(2) == 0;
+                client.put(&switch, &json!({ "enabled": enabled })).await
+            }
             0 => client.put(&room, &json!({ "actions": [] })).await,
             // There may be none to delete.
             1 => return drop(client.delete(&room).await),
@@ -206,7 +256,16 @@ impl Play {
 
 #[tokio::test]
 async fn the_counts_are_what_a_checker_finds() {
-    let server = TestServer::new().await;
+    Box::pin(check("", false)).await;
+}
+
+#[tokio::test]
+async fn so_are_those_where_threads_are_subscribed_to() {
+    Box::pin(check("[push]\nthread_subscriptions = true\n", true)).await;
+}
+
+async fn check(config: &str, by_subscription: bool) {
+    let server = TestServer::start(TestOptions::with(config)).await;
     let sibling = server.sibling().await;
     let (anna, ben) = (server.register("anna").await, server.register("ben").await);
     let (anna_there, ben_there) = (anna.at(&sibling.url), ben.at(&sibling.url));
@@ -228,14 +287,14 @@ async fn the_counts_are_what_a_checker_finds() {
                 0..=4 => play.say(a, &ben).await,
                 5 => play.say(b, &anna).await,
                 6..=7 => play.read(b).await,
-                8 if seed > 0 => play.change_rules(b).await,
-                _ => {}
+                8 if seed > 0 => play.change_rules(b, by_subscription).await,
+                _ => play.follow(b).await,
             }
             if step % 3 == 0 {
                 for server in [&server, &sibling] {
                     server.app.store().catch_up().await.unwrap();
                 }
-                let expected = recount(&server, &ben, &room_id).await;
+                let expected = recount(&server, &ben, &room_id, by_subscription).await;
                 for ben in [&ben, &ben_there] {
                     let found = seen(ben, &room_id).await;
                     assert_eq!(found, expected, "seed {seed}, step {step}, {room_id}");

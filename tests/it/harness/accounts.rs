@@ -198,7 +198,7 @@ impl AccountsSite {
             search: true,
             delayed: chappe::rooms::DelayedLimits::default(),
             services: chappe::appservice::SharedRegistry::default(),
-            noisy: false,
+            push_rules: chappe::event::push::Defaults::default(),
         };
         let random = Random::seeded(4);
         Rooms::new(
@@ -354,7 +354,7 @@ impl AccountsSite {
         chappe::push::Push::new(
             chappe::push::Settings {
                 allow_http: false,
-                noisy: false,
+                rules: chappe::event::push::Defaults::default(),
                 expiry: None,
                 mail_delay: Duration::from_hours(72),
                 web_client_url: None,
