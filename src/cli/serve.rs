@@ -54,6 +54,12 @@ pub(super) fn failed(error: &anyhow::Error, problems: &mut dyn Write) -> io::Res
 }
 
 fn start(arguments: Serve, config: Config, log: LogHandle) -> anyhow::Result<u8> {
+    // A page of 2 MiB stays whole for the one small piece in it that is in use: with thousands of
+    // clients that is a fifth more memory.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the kernel does not say that it spares huge pages");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
