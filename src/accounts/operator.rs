@@ -99,6 +99,37 @@ impl Accounts {
         Ok(user_id)
     }
 
+    /// Makes the account in whose name the server itself writes: an administrator without a password,
+    /// which never expires. The operator chose the name, and may choose one that nobody else can have,
+    /// with an underscore before it.
+    ///
+    /// # Errors
+    /// [`Error::UserInUse`], [`Error::Exclusive`] and [`Error::InvalidUsername`].
+    pub async fn create_own_user(
+        &self,
+        localpart: &str,
+        display_name: &str,
+    ) -> Result<OwnedUserId, Error> {
+        let user_id = self.local_user_id(localpart);
+        let user_id = user_id.ok_or(Error::InvalidUsername)?;
+        self.check_not_exclusive(&user_id)?;
+        let draft = Draft {
+            password_hash: None,
+            is_admin: true,
+            is_external: false,
+            is_guest: false,
+            user_type: None,
+            display_name: Some(display_name),
+        };
+        let mut tx = self.0.store.begin().await?;
+        let made = self.insert_unchecked(&mut tx, &user_id, &draft).await?;
+        made.ok_or(Error::UserInUse)?;
+        Store::commit(tx).await?;
+        self.note(action::ACCOUNT_CREATED, Actor::Operator, &user_id);
+        self.note(action::ADMIN_GRANTED, Actor::Operator, &user_id);
+        Ok(user_id)
+    }
+
     /// Sets a user's password, and logs all their devices out if asked to.
     pub async fn reset_password(
         &self,

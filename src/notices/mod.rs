@@ -14,7 +14,7 @@ use ruma::{
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    accounts::{self, Accounts, NewUser},
+    accounts::{self, Accounts},
     rooms::{self, Actor, Rooms},
     store::{
         DeviceNid, Store, StoreError,
@@ -114,13 +114,9 @@ impl Notices {
         if let Some(account) = self.account(&user_id).await? {
             return Ok(actor(&account));
         }
-        let made = self.0.accounts.create_user(NewUser {
-            localpart: Some(local_part.to_owned()),
-            display_name: Some(settings.display_name.clone()),
-            // No rule of rooms holds for administrators (RO-16).
-            is_admin: true,
-            ..NewUser::default()
-        });
+        // An administrator, for whom no rule of rooms holds (RO-16).
+        let accounts = &self.0.accounts;
+        let made = accounts.create_own_user(local_part, &settings.display_name);
         match made.await {
             // Somebody else may have made it just now.
             Ok(_) | Err(accounts::Error::UserInUse) => {}

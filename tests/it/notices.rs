@@ -149,3 +149,26 @@ async fn who_refuses_invitations_hears_the_operator_all_the_same() {
     assert_eq!(rooms.len(), 1);
     jean.join(&rooms[0]).await.expect_ok();
 }
+
+#[tokio::test]
+async fn the_writer_may_have_a_name_that_nobody_else_can_have() {
+    let server = tchap::server("[notices]\nlocal_part = '_server'\n").await;
+    let root = tchap::person_with(&server, "root@gouv.fr", None, true).await;
+    let jean = tchap::person(&server, "jean.dupont@interieur.gouv.fr").await;
+    notice(&root, &jean, "Maintenance").await.expect_ok();
+    let rooms = invites(&jean).await;
+    let [room] = &*rooms else {
+        panic!("one room: {rooms:?}")
+    };
+    jean.join(room).await.expect_ok();
+    let members = format!("rooms/{}/joined_members", encode(room));
+    let members = jean.get(&members).await.expect_ok();
+    assert!(
+        members["joined"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .any(|member| member.starts_with("@_server:")),
+        "{members}"
+    );
+}
