@@ -141,11 +141,10 @@ impl Sender {
                 let devices = to.iter().filter(|(user, _)| own.contains(user));
                 self.waiting.extend(devices.map(|(_, device)| *device));
             }
-            Change::OneTimeKeys { user, devices } => {
-                let own = self.own(vec![*user]).await?;
-                if own.contains(user) {
-                    news.counted.extend(devices.iter().copied());
-                }
+            Change::OneTimeKeys { user, devices }
+                if self.own(vec![*user]).await?.contains(user) =>
+            {
+                news.counted.extend(devices.iter().copied());
             }
             // What one user alone is told of their own keys is no change of devices to others.
             Change::DeviceList {
