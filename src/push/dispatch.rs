@@ -198,9 +198,12 @@ impl Push {
             .collect();
         let events = page.events.iter().map(|(_, event)| event);
         let threads = threads_of(events);
-        let mut users: Vec<UserNid> = recipients.in_rooms.iter().map(|(_, user)| *user).collect();
-        users.sort_unstable();
-        users.dedup();
+        let mut users: Vec<UserNid> = Vec::new();
+        if !threads.is_empty() {
+            users.extend(recipients.in_rooms.iter().map(|(_, user)| *user));
+            users.sort_unstable();
+            users.dedup();
+        }
         let subscribed = self.0.rooms.subscribed(&users, &threads).await?;
         let mut news: HashMap<UserNid, Vec<_>> = HashMap::new();
         for (at, event) in &page.events {

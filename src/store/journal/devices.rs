@@ -71,7 +71,7 @@ async fn insert_messages(
         _ => None,
     });
     // Those without recipients have no entries.
-    let sends = batch.sends().filter(|send| send.change().is_some());
+    let sends = batch.sends().filter(|send| send.has_messages());
     let (mut devices, mut at, mut json) = (Vec::new(), Vec::new(), Vec::new());
     for (position, send) in positions.zip(sends) {
         for (device, text) in send.recipients.iter().flat_map(|to| &to.messages) {

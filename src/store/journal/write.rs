@@ -264,14 +264,18 @@ impl Write {
 }
 
 impl SendWrite {
+    /// Whether there is anything to say in the stream.
+    pub(super) fn has_messages(&self) -> bool {
+        self.recipients.iter().any(|to| !to.messages.is_empty())
+    }
+
     /// What the stream says of it, if there is anything.
     pub(super) fn change(&self) -> Option<Change> {
-        let to: Arc<[_]> = self
-            .recipients
-            .iter()
-            .flat_map(|to| to.messages.iter().map(|(device, _)| (to.user, *device)))
-            .collect();
-        (!to.is_empty()).then_some(Change::ToDevice { to })
+        self.has_messages().then(|| {
+            let to = self.recipients.iter();
+            let to = to.flat_map(|to| to.messages.iter().map(|(device, _)| (to.user, *device)));
+            Change::ToDevice { to: to.collect() }
+        })
     }
 
     fn weight(&self) -> usize {

@@ -62,9 +62,9 @@ pub struct Found {
 /// What is found, the newest first. A term without words finds nothing. To be called in a
 /// transaction, and nothing else after it there.
 ///
-/// Of three ways the one is taken that costs the least: to look at all entries from the newest on until there
-/// is enough; at all of those in the rooms; at all of those with the words. How frequent the words are is
-/// seen in some of the entries. PostgreSQL's own guess, which knows the frequency of the commonest
+/// Of three ways the one is taken that costs the least: to look at all entries from the newest on until
+/// there is enough; at all of those in the rooms; at all of those with the words. How frequent the words
+/// are is seen in some of the entries. PostgreSQL's own guess, which knows the frequency of the commonest
 /// words only, is wrong by the factor of a hundred.
 pub async fn find(conn: &mut PgConnection, search: &Search) -> Result<Vec<Found>, StoreError> {
     let newest = progress(conn).await?;
