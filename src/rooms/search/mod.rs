@@ -3,29 +3,30 @@
 //! The store finds candidates among the rooms that the reader has been in, the newest first. From
 //! them a page is taken in the order that is asked for, through the viewer of each room: what is
 //! hidden, redacted, of somebody ignored or in an encrypted room is passed over. What was passed
-//! over counts as looked at, so that the next page goes on behind it.
+//! over counts as looked at, so that the next page goes on behind it, and behind the last candidate
+//! with those that are older.
 //!
 //! Client-server API v1.19, "Server Side Search".
 
 mod around;
+mod candidates;
 mod index;
 mod token;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use ruma::{OwnedRoomId, api::client::filter::RoomEventFilter, events::StateEventType};
-use serde::Deserialize;
+use ruma::{OwnedRoomId, api::client::filter::RoomEventFilter};
 
 pub use self::{around::Around, token::SearchToken};
 use self::{around::MAX_AROUND, token::OneGroup};
 use super::{Actor, Bundles, Error, NoToken, Rooms, Viewer, filter};
 use crate::store::{
-    Membership, RoomNid, RoomPosition, StreamPosition, events,
-    live::{TimelineEvent, UserRooms},
-    search::{self, Found, Key, Search},
+    RoomNid, RoomPosition, events,
+    live::TimelineEvent,
+    search::{Found, Key},
     user_directory,
 };
 
@@ -33,14 +34,11 @@ use crate::store::{
 const DEFAULT_RESULTS: usize = 10;
 /// The most results of a page.
 const MAX_RESULTS: usize = 50;
-/// The most candidates, the newest ones: the best of them come first, if that is asked for.
-const MAX_CANDIDATES: i64 = 1_000;
-/// How many candidates are looked at together.
+/// The most candidates that are looked at together. At first they are as many as results are wanted:
+/// most often all of them may be seen, and each looks at another room.
 const CHUNK: usize = 100;
 /// The most candidates that are looked at for one page.
 const MAX_LOOKED_AT: usize = 500;
-/// How many rooms back a room's predecessors are searched.
-const MAX_PREDECESSORS: usize = 10;
 
 /// What results are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,40 +117,35 @@ impl Rooms {
         let rooms = self.0.store.live().rooms_of(reader.user);
         let (_, rooms) = rooms.unwrap_or_default();
         let searched = self.searched_rooms(&rooms, &query.filter).await?;
-        let mut candidates = self.candidates(&rooms, searched, query, token).await?;
-        let count = token.map_or(candidates.len(), |token| token.count);
-        let newest = candidates.first().map(|found| found.at);
-        if query.by_rank {
-            candidates.sort_by(|a, b| b.rank.total_cmp(&a.rank).then(b.at.cmp(&a.at)));
-        }
+        let candidates = self.candidates(&rooms, searched, query, token).await?;
+        let count = token.map_or(candidates.about, |token| token.count);
         let offset = token.map_or(0, |token| token.offset);
-        let candidates = candidates.split_off(offset.min(candidates.len()));
+        let ahead = candidates.found.get(offset..).unwrap_or_default();
         let limit = query.filter.limit.map(u64::from);
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(MAX_RESULTS));
         let limit = limit.unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
 
         let group = token.and_then(|token| token.group);
         let mut viewers = Viewers::new();
+        let wanted = (&query.filter, group);
         let (hits, looked_at) = self
-            .take(
-                reader,
-                &candidates,
-                (&query.filter, group),
-                limit,
-                &mut viewers,
-            )
+            .take(reader, ahead, wanted, limit, &mut viewers)
             .await?;
-        let more = hits.len() == limit || looked_at < candidates.len();
-        let last = looked_at.checked_sub(1).and_then(|at| candidates.get(at));
-        let next = last.filter(|_| more).map(|last| SearchToken {
-            before: match newest {
-                Some(newest) if query.by_rank => StreamPosition(newest.0 + 1),
-                _ => last.at,
-            },
-            offset: if query.by_rank { offset + looked_at } else { 0 },
+        let place = |(before, offset)| SearchToken {
+            before,
+            offset,
             count,
             group,
-        });
+        };
+        let next = match candidates.rest {
+            Some(rest) if looked_at == ahead.len() => Some((rest, 0)),
+            // Clients take a page that is full for one that is not the last.
+            _ if looked_at < ahead.len() || hits.len() == limit => {
+                Some(candidates.after(query, offset + looked_at))
+            }
+            _ => None,
+        };
+        let next = next.map(place);
         let results = self.result_texts(reader, query, &hits, &viewers).await?;
         Ok(SearchPage {
             count,
@@ -162,127 +155,6 @@ impl Rooms {
             groups: groups(query, &hits, next),
             next_batch: next.map(|next| next.to_string()),
         })
-    }
-
-    /// The rooms that a search looks at, each up to where the reader was in it: all in which they
-    /// are or were, or those of the filter with their predecessors.
-    async fn searched_rooms(
-        &self,
-        rooms: &UserRooms,
-        filter: &RoomEventFilter,
-    ) -> Result<Vec<(RoomNid, RoomPosition)>, Error> {
-        let all: Vec<_> = rooms.iter().map(|(room, _)| room).collect();
-        let ids = if filter.rooms.is_some() || !filter.not_rooms.is_empty() {
-            self.0.store.room_ids(&all).await?
-        } else {
-            HashMap::new()
-        };
-        let mut wanted = None;
-        if let Some(named) = &filter.rooms {
-            let named: HashSet<_> = named.iter().collect();
-            let named = ids.iter().filter(|(_, id)| named.contains(id));
-            let mut numbers: HashSet<_> = named.map(|(room, _)| *room).collect();
-            self.add_predecessors(&ids, &mut numbers).await?;
-            wanted = Some(numbers);
-        }
-        let is_wanted = |room: &RoomNid| {
-            let wanted = wanted.as_ref();
-            wanted.is_none_or(|wanted| wanted.contains(room))
-        };
-        let mut searched: Vec<_> = rooms
-            .iter()
-            .filter(|(room, of_user)| is_wanted(room) && !of_user.forgotten)
-            .filter_map(|(room, of_user)| match of_user.membership {
-                Membership::Join => Some((room, RoomPosition(i64::MAX))),
-                Membership::Leave | Membership::Ban => Some((room, of_user.position)),
-                Membership::Invite | Membership::Knock => None,
-            })
-            .collect();
-        if !filter.not_rooms.is_empty() {
-            let not_wanted: HashSet<_> = filter.not_rooms.iter().collect();
-            searched.retain(|(room, _)| {
-                let id = ids.get(room);
-                !id.is_some_and(|id| not_wanted.contains(id))
-            });
-        }
-        Ok(searched)
-    }
-
-    /// Adds the rooms that rooms were upgraded from, and so on: one step for all of them at once.
-    /// `ids` are those of the rooms that the reader has to do with.
-    async fn add_predecessors(
-        &self,
-        ids: &HashMap<RoomNid, OwnedRoomId>,
-        numbers: &mut HashSet<RoomNid>,
-    ) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Predecessor {
-            room_id: OwnedRoomId,
-        }
-        #[derive(Deserialize)]
-        struct Create {
-            predecessor: Predecessor,
-        }
-        let by_id: HashMap<_, _> = ids.iter().map(|(room, id)| (id, *room)).collect();
-        let mut step: Vec<_> = numbers.iter().copied().collect();
-        for _ in 0..MAX_PREDECESSORS {
-            let mut next = Vec::new();
-            for room in self.0.store.load_rooms(&step).await? {
-                let head = room.head();
-                let create = head.room();
-                let create = create.state_content::<Create>(&StateEventType::RoomCreate, "");
-                let Some(create) = create else { continue };
-                let before = by_id.get(&create.predecessor.room_id).copied();
-                next.extend(before.filter(|before| numbers.insert(*before)));
-            }
-            if next.is_empty() {
-                break;
-            }
-            step = next;
-        }
-        Ok(())
-    }
-
-    /// What the index finds, the newest first.
-    async fn candidates(
-        &self,
-        rooms: &UserRooms,
-        mut searched: Vec<(RoomNid, RoomPosition)>,
-        query: &SearchQuery,
-        token: Option<SearchToken>,
-    ) -> Result<Vec<Found>, Error> {
-        let group = token.and_then(|token| token.group);
-        // The best of all are counted before one group is taken from them.
-        let group = group.filter(|_| !query.by_rank);
-        if let Some(OneGroup::Room(room)) = group {
-            searched.retain(|(searched, _)| *searched == room);
-        }
-        if searched.is_empty() || query.keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let texts = |users: &[ruma::OwnedUserId]| -> Vec<String> {
-            let users = users.iter().map(ToString::to_string);
-            users.filter(|user| !user.contains('\0')).collect()
-        };
-        let mut not_senders = texts(&query.filter.not_senders);
-        // Names and topics of theirs are not heard either: nobody looks for state of ignored users.
-        not_senders.extend(rooms.ignored().iter().map(ToString::to_string));
-        let search = Search {
-            term: query.term.clone(),
-            rooms: searched,
-            keys: query.keys.clone(),
-            senders: query.filter.senders.as_deref().map(texts),
-            not_senders,
-            before: token.map_or(StreamPosition(i64::MAX), |token| token.before),
-            limit: MAX_CANDIDATES,
-        };
-        let mut tx = self.0.store.begin().await?;
-        let mut found = search::find(&mut tx, &search).await?;
-        drop(tx);
-        if let Some(OneGroup::Sender(sender)) = group {
-            found.retain(|found| found.sender == sender);
-        }
-        Ok(found)
     }
 
     /// Up to `limit` results from candidates, in their order, and how many were looked at.
@@ -296,7 +168,12 @@ impl Rooms {
     ) -> Result<(Vec<Hit>, usize), Error> {
         let mut hits = Vec::new();
         let mut looked_at = 0;
-        for chunk in candidates.chunks(CHUNK).take(MAX_LOOKED_AT / CHUNK) {
+        let mut ahead = candidates.get(..MAX_LOOKED_AT).unwrap_or(candidates);
+        let mut size = limit;
+        while !ahead.is_empty() {
+            let (chunk, rest) = ahead.split_at(size.min(ahead.len()));
+            ahead = rest;
+            size = (size * 2).min(CHUNK);
             let places: Vec<_> = chunk
                 .iter()
                 .map(|found| (found.room, found.position))

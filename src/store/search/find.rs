@@ -44,6 +44,23 @@ pub struct Search {
     pub limit: i64,
 }
 
+impl Search {
+    /// Whether so many were found that there may be more, further back.
+    pub fn is_reached_by(&self, found: usize) -> bool {
+        i64::try_from(found).map_or(true, |found| found >= self.limit)
+    }
+}
+
+/// What a search comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The newest of what is found, in this order, up to the limit.
+    pub newest: Vec<Found>,
+    /// About how many there are in all: exact if the limit was not reached, else worked out from
+    /// some of the entries.
+    pub about: usize,
+}
+
 /// What was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
@@ -59,25 +76,30 @@ pub struct Found {
     pub rank: f32,
 }
 
-/// What is found, the newest first. A term without words finds nothing. To be called in a
-/// transaction, and nothing else after it there.
+/// What is found. A term without words finds nothing. To be called in a transaction, and nothing
+/// else after it there.
 ///
 /// Of three ways the one is taken that costs the least: to look at all entries from the newest on until
 /// there is enough; at all of those in the rooms; at all of those with the words. How frequent the words
 /// are is seen in some of the entries. PostgreSQL's own guess, which knows the frequency of the commonest
 /// words only, is wrong by the factor of a hundred.
-pub async fn find(conn: &mut PgConnection, search: &Search) -> Result<Vec<Found>, StoreError> {
+pub async fn find(conn: &mut PgConnection, search: &Search) -> Result<Findings, StoreError> {
     let newest = progress(conn).await?;
     let end = search.before.0.min(newest.0.saturating_add(1));
     let terms = Terms::new(search);
     let frequency = sample(conn, search, &terms, end).await?;
     let way = frequency.way(search, end);
     plan_for(conn, way).await?;
-    match way {
-        Way::Newest => find_newest(conn, search, &terms, end).await,
-        Way::Rooms => find_in_rooms(conn, search, &terms, end).await,
-        Way::Words => find_by_words(conn, search, &terms, end).await,
+    let newest = match way {
+        Way::Newest => find_newest(conn, search, &terms, end).await?,
+        Way::Rooms => find_in_rooms(conn, search, &terms, end).await?,
+        Way::Words => find_by_words(conn, search, &terms, end).await?,
+    };
+    let mut about = newest.len();
+    if search.is_reached_by(about) {
+        about = about.max(usize::try_from(frequency.own_of(end)).unwrap_or(usize::MAX));
     }
+    Ok(Findings { newest, about })
 }
 
 /// How the entries of a search are come by.
@@ -103,6 +125,12 @@ struct Frequency {
 }
 
 impl Frequency {
+    /// About how many of `entries` the searcher may find.
+    fn own_of(self, entries: i64) -> i64 {
+        let own = i128::from(self.own) * i128::from(entries) / i128::from(SAMPLE);
+        i64::try_from(own).unwrap_or(i64::MAX).min(self.in_rooms)
+    }
+
     /// The way that costs the least, of about `entries`.
     fn way(self, search: &Search, entries: i64) -> Way {
         // No more of them are one's own than the rooms have a share in all.

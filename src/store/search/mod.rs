@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ruma::RoomId;
 use sqlx::PgConnection;
 
-pub use self::find::{Found, Search, find};
+pub use self::find::{Findings, Found, Search, find};
 use super::{
     RoomNid, RoomPosition, StoreError, StreamPosition, UserNid, events, user_directory::fold,
 };

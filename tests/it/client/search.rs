@@ -110,6 +110,40 @@ async fn what_was_said_long_ago_is_found_after_what_was_said_just_now() {
 }
 
 #[tokio::test]
+async fn a_frequent_word_is_found_to_its_first_message() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let (room_id, other) = (room(&anna, "shared").await, room(&ben, "shared").await);
+    let mut said = Vec::new();
+    for number in 0..620 {
+        said.push(anna.send(&room_id, &format!("Rapport {number}")).await);
+        if number % 10 == 0 {
+            ben.send(&other, "Un autre rapport").await;
+        }
+    }
+    said.reverse();
+    for order in ["recent", "rank"] {
+        let criteria =
+            json!({ "search_term": "rapport", "order_by": order, "filter": { "limit": 50 } });
+        let mut all = Vec::new();
+        let mut next = None;
+        for page in 0.. {
+            assert!(page < 20, "{order}: no end");
+            let found = search_on(&anna, criteria.clone(), next.as_deref()).await;
+            // About: all were not counted.
+            let count = found["count"].as_u64().unwrap();
+            assert!((500..=750).contains(&count), "{order}: {count}");
+            all.extend(results(&found));
+            next = found["next_batch"].as_str().map(str::to_owned);
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, said, "{order}");
+    }
+}
+
+#[tokio::test]
 async fn names_and_topics_are_found_by_their_keys() {
     let server = TestServer::new().await;
     let anna = server.register("anna").await;
