@@ -16,9 +16,8 @@ use super::{Error, Keys};
 use crate::{
     rooms::Actor,
     store::{
-        DeviceNid, UserNid,
+        ALL_DEVICES, DeviceNid, UserNid,
         journal::{SendTransaction, SendWrite, ToDeviceRecipient, Write},
-        to_device,
     },
 };
 
@@ -30,8 +29,6 @@ const MAX_WRITTEN: usize = 20_000;
 const MAX_CONTENT: usize = 64 << 10;
 /// The longest type, in bytes.
 const MAX_TYPE: usize = 255;
-/// Stands for all devices of a user.
-const ALL: &str = "*";
 
 /// Contents by user and device.
 pub type Messages = BTreeMap<OwnedUserId, BTreeMap<String, Box<RawValue>>>;
@@ -76,16 +73,15 @@ impl Keys {
             .iter()
             .map(|(user_id, device_id, _)| (*user_id, *device_id))
             .collect();
-        let mut conn = self.0.store.conn().await?;
-        let mut found = to_device::find_devices(&mut conn, &addresses).await?;
-        drop(conn);
+        let mut found = self.0.store.addressees(&addresses).await?;
         if found.len() > MAX_WRITTEN {
             return Err(Error::TooLarge("too many devices at once"));
         }
         // A device that is named gets what is for it, and not what is for all.
         found.sort_unstable_by_key(|one| {
-            let nth = usize::try_from(one.nth - 1).unwrap_or(usize::MAX);
-            let is_for_all = addresses.get(nth).is_some_and(|(_, id)| *id == ALL);
+            let is_for_all = addresses
+                .get(one.nth)
+                .is_some_and(|(_, id)| *id == ALL_DEVICES);
             (one.user, is_for_all, one.device)
         });
         let contents: Vec<Arc<str>> = wanted
@@ -95,8 +91,7 @@ impl Keys {
         let mut recipients: BTreeMap<UserNid, Vec<(DeviceNid, Arc<str>)>> = BTreeMap::new();
         let mut seen = HashSet::new();
         for one in found {
-            let nth = usize::try_from(one.nth - 1).unwrap_or(usize::MAX);
-            if let Some(content) = contents.get(nth)
+            if let Some(content) = contents.get(one.nth)
                 && seen.insert(one.device)
             {
                 let of_user = recipients.entry(one.user).or_default();

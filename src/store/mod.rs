@@ -14,6 +14,7 @@ pub mod account_views;
 pub mod account_work;
 pub mod accounts;
 mod activities;
+mod addressees;
 pub mod appservices;
 pub mod cross_signing;
 pub mod dehydrated_devices;
@@ -85,12 +86,14 @@ use sqlx::{
 use tokio::sync::Mutex as AsyncMutex;
 
 pub use self::{
+    addressees::ALL_DEVICES,
     error::StoreError,
     follower::Hint,
     ids::{DeviceNid, RoomNid, RoomPosition, SlotNid, StreamPosition, UserNid},
     membership::Membership,
 };
 use self::{
+    addressees::Addressees,
     journal::{Journal, JournalQueue},
     live::{Live, LiveOptions},
     numbers::Numbers,
@@ -129,6 +132,7 @@ struct Inner {
     live: Live,
     journal: Journal,
     numbers: Numbers,
+    addressees: Addressees,
     /// Whose events newcomers see without their content.
     erased: ArcSwap<HashSet<UserNid>>,
     /// Entries are applied by one task at a time, in order.
@@ -188,6 +192,7 @@ impl Database {
             live: Live::new(memory, position),
             journal,
             numbers: Numbers::new(),
+            addressees: Addressees::new(),
             erased: ArcSwap::default(),
             applying: AsyncMutex::new(()),
         }));

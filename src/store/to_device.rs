@@ -5,28 +5,47 @@ use sqlx::PgConnection;
 
 use super::{DeviceNid, StoreError, StreamPosition, UserNid};
 
+/// Where a message goes: a user, and the id of a device or `*` for all of them.
+pub type Address<'a> = (&'a UserId, &'a str);
+
 /// A device that messages are sent to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Addressee {
-    /// Which of the addresses it was found by.
-    pub nth: i64,
+    /// Which of the addresses it was found by, from zero on.
+    pub nth: usize,
     /// Its user.
     pub user: UserNid,
     /// Its number.
     pub device: DeviceNid,
 }
 
-/// The devices at some addresses, each a user and the id of a device, or `*` for all of them.
-pub async fn find_devices(
+/// A device at an address.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceAt {
+    /// Which of the addresses, from one on.
+    pub(super) nth: i64,
+    /// Its user.
+    pub(super) user: UserNid,
+    /// Its number.
+    pub(super) device: DeviceNid,
+    /// Whether it has published keys.
+    pub(super) has_keys: bool,
+}
+
+/// The devices at some addresses.
+pub(super) async fn find_devices(
     conn: &mut PgConnection,
-    addresses: &[(&UserId, &str)],
-) -> Result<Vec<Addressee>, StoreError> {
+    addresses: &[Address<'_>],
+) -> Result<Vec<DeviceAt>, StoreError> {
     let found = sqlx::query_as!(
-        Addressee,
+        DeviceAt,
         r#"
         SELECT q.nth AS "nth!", -- an ordinality is never null
             d.user_nid AS "user: UserNid",
-            d.device_nid AS "device: DeviceNid"
+            d.device_nid AS "device: DeviceNid",
+            EXISTS (
+                SELECT 1 FROM device_keys k WHERE k.device_nid = d.device_nid
+            ) AS "has_keys!" -- never null
         FROM UNNEST($1::TEXT[], $2::TEXT[]) WITH ORDINALITY AS q (user_id, device_id, nth)
         JOIN users u ON u.user_id = q.user_id
         JOIN devices d ON d.user_nid = u.user_nid

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{Change, Entry, Live};
-use crate::store::{DeviceNid, RoomNid, StreamPosition, UserNid};
+use crate::store::{DeviceNid, RoomNid, StreamPosition, UserNid, addressees::Remembered};
 
 /// What happened to a device since a position.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,22 @@ impl Live {
             has_messages: window.has_own_after(since, user, is_message),
             has_keys: window.has_own_after(since, user, is_key),
         })
+    }
+
+    /// Those devices of which what was read is still true: their users' device lists have not
+    /// changed since, as far as memory reaches back.
+    pub(in crate::store) fn retain_unchanged(
+        &self,
+        mut devices: Vec<Option<Remembered>>,
+    ) -> Vec<Option<Remembered>> {
+        let inner = self.read();
+        let window = &inner.window;
+        for one in &mut devices {
+            *one = one.filter(|one| {
+                window.covers(one.at) && !window.has_device_list_after(one.at, one.user)
+            });
+        }
+        devices
     }
 
     /// What may concern a user's device lists after a position and up to another. [`None`] if

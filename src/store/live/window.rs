@@ -18,6 +18,8 @@ pub(super) struct Window {
     by_user: HashMap<UserNid, VecDeque<Arc<Entry>>>,
     /// The changes of device lists that are not for one user alone.
     device_lists: VecDeque<Arc<Entry>>,
+    /// Where in the stream the newest of them is of each user.
+    device_list_at: HashMap<UserNid, StreamPosition>,
     weight: usize,
     limit: usize,
 }
@@ -31,6 +33,7 @@ impl Window {
             by_room: HashMap::new(),
             by_user: HashMap::new(),
             device_lists: VecDeque::new(),
+            device_list_at: HashMap::new(),
             weight: 0,
             limit,
         }
@@ -61,8 +64,12 @@ impl Window {
             let of_user = self.by_user.entry(user).or_default();
             of_user.push_back(Arc::clone(&entry));
         }
-        if let Change::DeviceList { viewer: None, .. } = &entry.change {
+        if let Change::DeviceList {
+            user, viewer: None, ..
+        } = &entry.change
+        {
             self.device_lists.push_back(Arc::clone(&entry));
+            self.device_list_at.insert(*user, entry.position);
         }
         self.entries.push_back(entry);
         while self.weight > self.limit {
@@ -82,9 +89,14 @@ impl Window {
         for user in entry.change.users() {
             pop_from(&mut self.by_user, &user, entry.position);
         }
-        let oldest = self.device_lists.front();
-        if oldest.is_some_and(|oldest| oldest.position == entry.position) {
+        if let Change::DeviceList {
+            user, viewer: None, ..
+        } = &entry.change
+        {
             self.device_lists.pop_front();
+            if self.device_list_at.get(user) == Some(&entry.position) {
+                self.device_list_at.remove(user);
+            }
         }
     }
 
@@ -104,6 +116,12 @@ impl Window {
     /// The changes of device lists after a position that are not for one user alone.
     pub(super) fn device_lists_after(&self, position: StreamPosition) -> Vec<Arc<Entry>> {
         tail(Some(&self.device_lists), position)
+    }
+
+    /// Whether a user's device list has changed after a position.
+    pub(super) fn has_device_list_after(&self, position: StreamPosition, user: UserNid) -> bool {
+        let newest = self.device_list_at.get(&user);
+        newest.is_some_and(|newest| *newest > position)
     }
 
     /// Whether there is an entry about a user after a position that is like this.

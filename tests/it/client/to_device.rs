@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     client::Client,
+    keys::Device,
     server::{PASSWORD, TestServer},
     tchap,
 };
@@ -195,6 +196,58 @@ async fn messages_survive_a_restart_and_go_with_their_device() {
     let session = sibling.client().post("login", &login).await.expect_ok();
     again.take_session(&session);
     assert!(told(&again.sync(None, NOW).await).is_empty());
+}
+
+#[tokio::test]
+async fn a_device_that_comes_again_by_its_name_gets_what_is_for_it() {
+    let server = TestServer::new().await;
+    let sibling = server.sibling().await;
+    let (alice, carol) = (
+        server.register("alice").await,
+        server.register("carol").await,
+    );
+    let mut bob = server.register("bob").await;
+    let at_both = [
+        (alice.at(&server.url), "here"),
+        (carol.at(&sibling.url), "there"),
+    ];
+    // Who shares a room with somebody is told of their devices.
+    let room_id = bob.create_room(&json!({ "preset": "public_chat" })).await;
+    for (client, _) in &at_both {
+        client.join(&room_id).await.expect_ok();
+    }
+    for round in 0..3 {
+        let mut since = Vec::new();
+        for (client, _) in &at_both {
+            since.push(token(&client.sync(None, NOW).await));
+        }
+        Device::of(&bob).upload(&bob).await;
+        for ((client, place), since) in at_both.iter().zip(&since) {
+            let news = client.sync(Some(since), Duration::from_secs(30)).await;
+            assert_eq!(news["device_lists"]["changed"], json!([bob.user_id]));
+            for nth in 0..2 {
+                let n = format!("{place} {round} {nth}");
+                let messages = json!({ (&bob.user_id): { (&bob.device_id): { "n": n } } });
+                send(client, &n, messages).await.expect_ok();
+            }
+        }
+        let mut got = told(&bob.at(&sibling.url).sync(None, NOW).await);
+        got.sort_unstable();
+        let expected =
+            ["here", "there"].map(|place| [0, 1].map(|nth| format!("{place} {round} {nth}")));
+        assert_eq!(got, expected.concat());
+        let device_id = bob.device_id.clone();
+        bob.post("logout", &json!({})).await.expect_ok();
+        let login = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": "bob" },
+            "password": PASSWORD,
+            "device_id": device_id,
+        });
+        bob = server.client();
+        let session = bob.post("login", &login).await.expect_ok();
+        bob.take_session(&session);
+    }
 }
 
 #[tokio::test]
