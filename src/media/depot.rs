@@ -1,5 +1,6 @@
 //! Where the bytes are: a local folder, or a store that speaks S3. Both stream, and hold no more
-//! than a few parts of a file in memory.
+//! than a few parts of a file in memory; small files that were just read stay there for a while, since
+//! the picture of a person is asked for by everybody in their rooms.
 
 use std::{
     fs::File,
@@ -12,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{
-    Stream, StreamExt as _,
+    Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
 use object_store::{
@@ -27,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
-use super::Error;
+use super::{Error, kept::Kept};
 
 /// How long a part of a large file is: S3 takes no shorter ones.
 const PART: usize = 5 << 20;
@@ -92,6 +93,8 @@ pub struct Depot {
     folder: Option<Arc<FilePath>>,
     /// For how long the store may say nothing, where it is not a folder.
     patience: Option<Duration>,
+    /// Small files that were read.
+    kept: Kept,
 }
 
 /// What was written.
@@ -123,6 +126,7 @@ impl Depot {
                     store: Arc::new(store),
                     folder: Some(folder.into()),
                     patience: None,
+                    kept: Kept::new(),
                 })
             }
             Place::S3(s3) => Self::open_s3(s3),
@@ -170,6 +174,7 @@ impl Depot {
             store,
             folder: None,
             patience: Some(s3.timeout),
+            kept: Kept::new(),
         })
     }
 
@@ -217,6 +222,26 @@ impl Depot {
         if range.is_empty() {
             return Ok(stream::empty().boxed());
         }
+        if !Kept::takes(&range) {
+            return self.read_through(key, range).await;
+        }
+        let length = range.end;
+        let bytes = if let Some(bytes) = self.kept.get(key, length) {
+            bytes
+        } else {
+            let stream = self.read_through(key, range).await?;
+            let chunks: Result<Vec<Bytes>, _> = stream.try_collect().await;
+            let chunks = chunks.map_err(|error| Error::Local("the bytes cannot be read", error))?;
+            // In memory of their own, and not within a larger piece that came with them.
+            let bytes = Bytes::from(chunks.concat());
+            self.kept.insert(key, &bytes);
+            bytes
+        };
+        Ok(stream::iter([Ok(bytes)]).boxed())
+    }
+
+    /// Reads a part of an object from where it is.
+    async fn read_through(&self, key: &str, range: Range<u64>) -> Result<ByteStream, Error> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
             ..GetOptions::default()
@@ -235,6 +260,7 @@ impl Depot {
     /// # Errors
     /// It cannot be.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
+        self.kept.remove(key);
         match self.ask(self.store.delete(&Path::from(key))).await {
             Ok(()) | Err(Error::Depot(object_store::Error::NotFound { .. })) => {}
             Err(error) => return Err(error),

@@ -17,6 +17,7 @@ mod error;
 mod ids;
 pub mod images;
 mod jobs;
+mod kept;
 mod thumbnails;
 mod upload;
 pub mod worker;
