@@ -44,7 +44,7 @@ pub(super) struct Section {
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     /// All events after `from`, where they are in memory: what was left out is among them.
     pub(super) known: Option<Vec<Arc<TimelineEvent>>>,
-    /// Whether there are older events that the client does not know.
+    /// Whether there are older events that the client does not know, or the timeline begins anew.
     pub(super) limited: bool,
     /// The position before the timeline, where paging back begins.
     pub(super) before: RoomPosition,
@@ -70,6 +70,7 @@ impl Sync {
                 let mut section = Section::new(news.room, &news.head, news.from, to);
                 section.limit = request.filter.timeline.limit();
                 section.known.clone_from(&news.events);
+                section.begin_anew(request);
                 section
             })
             .collect();
@@ -88,6 +89,7 @@ impl Sync {
         let mut sections: Vec<Section> = news.iter().map(Section::of_left).collect();
         for section in &mut sections {
             section.limit = request.filter.timeline.limit();
+            section.begin_anew(request);
         }
         self.add_timelines(&request.actor, &request.filter.timeline, &mut sections)
             .await?;
@@ -285,6 +287,12 @@ impl Section {
             is_left: true,
             ..Self::new(news.room, &news.head, from, news.at)
         }
+    }
+
+    /// Who came to a room since their last sync may have been there before, and what they know of
+    /// it is no part of this timeline: it begins anew, whether it was cut or not.
+    fn begin_anew(&mut self, request: &Request) {
+        self.limited = request.since.is_some() && self.from.is_none();
     }
 
     /// Leaves out what a reader may not see.

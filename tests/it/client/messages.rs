@@ -297,6 +297,54 @@ async fn members_are_listed_by_membership_and_moment() {
 }
 
 #[tokio::test]
+async fn the_timeline_of_who_left_and_came_back_begins_anew() {
+    let server = TestServer::new().await;
+    let (anna, ben) = (server.register("anna").await, server.register("ben").await);
+    let room_id = room(&anna, "shared").await;
+    anna.invite(&room_id, &ben.user_id).await.expect_ok();
+    ben.join(&room_id).await.expect_ok();
+    let filter = json!({ "room": { "timeline": { "types": ["m.room.message"] } } });
+    let filter = encode(&filter.to_string());
+    let sync = async |since: Option<&Value>, kind: &str| {
+        let since = since.map(|since| format!("&since={}", since.as_str().unwrap()));
+        let path = format!("sync?filter={filter}{}", since.unwrap_or_default());
+        let answer = ben.get(&path).await.expect_ok();
+        let timeline = answer["rooms"][kind][&room_id]["timeline"].clone();
+        let events = timeline["events"].as_array().unwrap().iter();
+        let bodies: Vec<_> = events
+            .map(|event| event["content"]["body"].as_str().unwrap().to_owned())
+            .collect();
+        (
+            answer["next_batch"].clone(),
+            bodies,
+            timeline["limited"].clone(),
+        )
+    };
+    anna.send(&room_id, "first").await;
+    let (since, bodies, limited) = sync(None, "join").await;
+    assert_eq!((bodies, limited), (vec!["first".to_owned()], json!(false)));
+    let again = async || {
+        ben.leave(&room_id).await.expect_ok();
+        anna.invite(&room_id, &ben.user_id).await.expect_ok();
+        ben.join(&room_id).await.expect_ok();
+    };
+    again().await;
+    anna.send(&room_id, "second").await;
+    // The first one was told before: what comes now is no continuation.
+    let (since, bodies, limited) = sync(Some(&since), "join").await;
+    assert_eq!(
+        (bodies, limited),
+        (vec!["first".to_owned(), "second".to_owned()], json!(true))
+    );
+    again().await;
+    ben.send(&room_id, "third").await;
+    ben.leave(&room_id).await.expect_ok();
+    let (_, bodies, limited) = sync(Some(&since), "leave").await;
+    let is_continuation = bodies == ["third"];
+    assert!(is_continuation || limited == true, "{bodies:?}");
+}
+
+#[tokio::test]
 async fn redacted_events_have_no_content_anywhere() {
     let server = TestServer::new().await;
     let anna = server.register("anna").await;
