@@ -114,6 +114,9 @@ impl Keys {
                 let Some(wanted) = batch.get(key.nth) else {
                     continue;
                 };
+                // What is encrypted with it is for this device.
+                let address = (&*wanted.user_id, &*wanted.device_id);
+                self.0.store.note_addressee(address, key.device);
                 let of_user = claimed.entry(wanted.user_id.clone()).or_default();
                 of_user.insert(wanted.device_id.clone(), key.key);
             }

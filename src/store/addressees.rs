@@ -93,6 +93,16 @@ impl Store {
         }
         Ok(found)
     }
+
+    /// Takes in which device has a name, as it was just read: another one that is remembered by that
+    /// name has gone, and this process has not heard of it yet.
+    pub fn note_addressee(&self, (user_id, device_id): Address<'_>, device: DeviceNid) {
+        let key = key(user_id, device_id);
+        let known = self.0.addressees.0.get(&key);
+        if known.is_some_and(|known| known.device != device) {
+            self.0.addressees.0.invalidate(&key);
+        }
+    }
 }
 
 /// No id has a NUL: addresses with one are left out before.

@@ -251,6 +251,45 @@ async fn a_device_that_comes_again_by_its_name_gets_what_is_for_it() {
 }
 
 #[tokio::test]
+async fn what_a_claimed_key_encrypts_goes_to_the_device_that_has_it() {
+    let server = TestServer::new().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let device = Device::of(&bob);
+    let keys = json!({
+        "device_keys": device.keys(),
+        "one_time_keys": device.one_time_keys(&["A"]),
+    });
+    bob.post("keys/upload", &keys).await.expect_ok();
+    let message = |n: &str| json!({ (&bob.user_id): { (&bob.device_id): { "n": n } } });
+    send(&alice, "a", message("1")).await.expect_ok();
+    // Elsewhere the device has gone and come again by its name, and this process has not heard.
+    let mut conn = server.database().connect().await;
+    for statement in [
+        "ALTER TABLE devices ALTER device_nid DROP IDENTITY",
+        "SET session_replication_role = replica",
+        "UPDATE devices SET device_nid = device_nid + 1000 \
+            WHERE device_nid IN (SELECT device_nid FROM device_keys)",
+        "UPDATE device_keys SET device_nid = device_nid + 1000",
+        "UPDATE one_time_keys SET device_nid = device_nid + 1000",
+    ] {
+        sqlx::query(statement).execute(&mut conn).await.unwrap();
+    }
+    let claim =
+        json!({ "one_time_keys": { (&bob.user_id): { (&bob.device_id): "signed_curve25519" } } });
+    let claimed = alice.post("keys/claim", &claim).await.expect_ok();
+    let keys = &claimed["one_time_keys"][&bob.user_id][&bob.device_id];
+    assert!(keys["signed_curve25519:A"].is_object(), "{claimed}");
+    send(&alice, "b", message("2")).await.expect_ok();
+    let there: Vec<String> =
+        sqlx::query_scalar("SELECT json FROM to_device WHERE device_nid > 1000")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+    assert_eq!(there.len(), 1, "{there:?}");
+    assert!(there[0].contains("\"n\":\"2\""), "{there:?}");
+}
+
+#[tokio::test]
 async fn messages_whose_device_went_while_they_were_written_are_deleted() {
     let server = TestServer::new().await;
     let alice = server.register("alice").await;
