@@ -57,37 +57,32 @@ impl Store {
         let known = self.live().retain_unchanged(known);
         let mut found = Vec::with_capacity(addresses.len());
         let mut unknown = Vec::new();
-        let mut places = Vec::new();
         for (nth, (address, known)) in addresses.iter().zip(known).enumerate() {
             if let Some(Remembered { user, device, .. }) = known {
                 found.push(Addressee { nth, user, device });
             } else {
-                unknown.push(*address);
-                places.push(nth);
+                unknown.push((nth, *address));
             }
         }
         if unknown.is_empty() {
             return Ok(found);
         }
+        let asked: Vec<_> = unknown.iter().map(|(_, address)| *address).collect();
         let at = self.live().position();
         let mut conn = self.conn().await?;
-        let read = to_device::find_devices(&mut conn, &unknown).await?;
+        let read = to_device::find_devices(&mut conn, &asked).await?;
         drop(conn);
-        for device in read {
-            let of_unknown = usize::try_from(device.nth - 1).ok();
-            let nth = of_unknown.and_then(|nth| places.get(nth)).copied();
-            let Some((nth, (user_id, device_id))) =
-                nth.and_then(|nth| Some((nth, addresses.get(nth)?)))
+        for read in read {
+            let of_unknown = usize::try_from(read.nth - 1).ok();
+            let Some(&(nth, (user_id, device_id))) = of_unknown.and_then(|nth| unknown.get(nth))
             else {
                 continue;
             };
-            let (user, device, has_keys) = (device.user, device.device, device.has_keys);
-            if has_keys && *device_id != ALL_DEVICES {
+            let (user, device) = (read.user, read.device);
+            if read.has_keys && device_id != ALL_DEVICES {
                 let remembered = Remembered { user, device, at };
-                self.0
-                    .addressees
-                    .0
-                    .insert(key(user_id, device_id), remembered);
+                let known = &self.0.addressees.0;
+                known.insert(key(user_id, device_id), remembered);
             }
             found.push(Addressee { nth, user, device });
         }

@@ -2,16 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ruma::{
-    OwnedRoomId, OwnedUserId, api::client::filter::RoomEventFilter, events::StateEventType,
-};
-use serde::Deserialize;
+use ruma::{OwnedRoomId, OwnedUserId, api::client::filter::RoomEventFilter};
 
 use super::{Error, Rooms, SearchQuery, SearchToken, token::OneGroup};
-use crate::store::{
-    Membership, RoomNid, RoomPosition, StreamPosition,
-    live::UserRooms,
-    search::{self, Findings, Found, Search},
+use crate::{
+    rooms::upgrade::predecessor,
+    store::{
+        Membership, RoomNid, RoomPosition, StreamPosition,
+        live::UserRooms,
+        search::{self, Findings, Found, Search},
+    },
 };
 
 /// The most candidates of a page, the newest ones.
@@ -27,8 +27,6 @@ const MAX_PREDECESSORS: usize = 10;
 pub(super) struct Candidates {
     /// In the order in which they are looked at.
     pub(super) found: Vec<Found>,
-    /// The newest of them.
-    newest: Option<StreamPosition>,
     /// Before which place of the stream there may be more; none if these are all.
     pub(super) rest: Option<StreamPosition>,
     /// About how many there are in all.
@@ -38,7 +36,6 @@ pub(super) struct Candidates {
 impl Candidates {
     fn new(findings: Findings, search: &Search, query: &SearchQuery) -> Self {
         let mut found = findings.newest;
-        let newest = found.first().map(|found| found.at);
         let oldest = found.last().map(|found| found.at);
         let rest = oldest.filter(|_| search.is_reached_by(found.len()));
         if query.by_rank {
@@ -46,7 +43,6 @@ impl Candidates {
         }
         Self {
             found,
-            newest,
             rest,
             about: findings.about,
         }
@@ -57,8 +53,9 @@ impl Candidates {
     pub(super) fn after(&self, query: &SearchQuery, looked_at: usize) -> (StreamPosition, usize) {
         if query.by_rank {
             // The same are ranked again.
-            let newest = self.newest.map_or(i64::MAX, |newest| newest.0);
-            return (StreamPosition(newest.saturating_add(1)), looked_at);
+            let newest = self.found.iter().map(|found| found.at.0).max();
+            let before = newest.unwrap_or(i64::MAX).saturating_add(1);
+            return (StreamPosition(before), looked_at);
         }
         let last = looked_at.checked_sub(1).and_then(|at| self.found.get(at));
         (last.map_or(StreamPosition(i64::MAX), |last| last.at), 0)
@@ -117,24 +114,13 @@ impl Rooms {
         ids: &HashMap<RoomNid, OwnedRoomId>,
         numbers: &mut HashSet<RoomNid>,
     ) -> Result<(), Error> {
-        #[derive(Deserialize)]
-        struct Predecessor {
-            room_id: OwnedRoomId,
-        }
-        #[derive(Deserialize)]
-        struct Create {
-            predecessor: Predecessor,
-        }
         let by_id: HashMap<_, _> = ids.iter().map(|(room, id)| (id, *room)).collect();
         let mut step: Vec<_> = numbers.iter().copied().collect();
         for _ in 0..MAX_PREDECESSORS {
             let mut next = Vec::new();
             for room in self.0.store.load_rooms(&step).await? {
-                let head = room.head();
-                let create = head.room();
-                let create = create.state_content::<Create>(&StateEventType::RoomCreate, "");
-                let Some(create) = create else { continue };
-                let before = by_id.get(&create.predecessor.room_id).copied();
+                let before = predecessor(room.head().room());
+                let before = before.and_then(|before| by_id.get(&before).copied());
                 next.extend(before.filter(|before| numbers.insert(*before)));
             }
             if next.is_empty() {

@@ -18,6 +18,7 @@ use ruma::{
 };
 use serde_json::json;
 
+pub(super) use self::settings::predecessor;
 use super::{Actor, Error, Planned, Rooms, create::Blueprint, membership::MemberContent};
 use crate::{
     event::{Draft, Room, StateEvent, build, version::VersionRules},

@@ -95,7 +95,7 @@ impl Rooms {
 }
 
 /// The room that a room replaces.
-fn predecessor(room: &Room) -> Option<OwnedRoomId> {
+pub(in crate::rooms) fn predecessor(room: &Room) -> Option<OwnedRoomId> {
     #[derive(Deserialize)]
     struct Predecessor {
         room_id: OwnedRoomId,

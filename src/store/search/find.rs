@@ -52,7 +52,7 @@ impl Search {
 }
 
 /// What a search comes to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Findings {
     /// The newest of what is found, in this order, up to the limit.
     pub newest: Vec<Found>,
