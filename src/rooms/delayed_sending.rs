@@ -19,13 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Actor, Delayed, Error, Rooms};
 use crate::store::{
-    StoreError, delayed_events,
+    Store, StoreError, delayed_events,
     delayed_sending::{self, Outcome, TakenEvent},
     live::DELAYED,
 };
 
 /// How often it is looked at what is due without knowing of anything.
 const LOOK: Duration = Duration::from_secs(10);
+/// When it is looked again where something is due that another process holds up.
+const HELD_UP_MS: i64 = 250;
 /// How many events are taken at once.
 const BATCH: i64 = 100;
 /// How many rooms are sent to at once.
@@ -79,10 +81,11 @@ impl Rooms {
                     None
                 }
             };
+            let now = self.0.clock.now_i64();
             if let Some(next) = next {
+                let next = if next > now { next } else { now + HELD_UP_MS };
                 clock.next_ms.fetch_min(next, Ordering::SeqCst);
             }
-            let now = self.0.clock.now_i64();
             let left = clock.next_ms.load(Ordering::SeqCst).saturating_sub(now);
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
             tokio::select! {
@@ -93,17 +96,19 @@ impl Rooms {
         }
     }
 
-    /// Sends what is due now, in the order in which it is. Gives when the next is due.
+    /// Sends what is due now: what somebody has for a room, in the order in which it is. Gives when
+    /// the next is due, which is past if another process sends something of the same kind.
     pub async fn send_delayed_due(&self) -> Result<Option<i64>, Error> {
         loop {
             let now = self.0.clock.now_i64();
-            let mut conn = self.0.store.conn().await?;
+            let mut tx = self.0.store.begin().await?;
             let lease = now.saturating_add(LEASE_MS);
-            let taken = delayed_sending::take_due(&mut conn, now, lease, BATCH).await?;
+            let taken = delayed_sending::take_due(&mut tx, now, lease, BATCH).await?;
+            Store::commit(tx).await?;
             if taken.is_empty() {
+                let mut conn = self.0.store.conn().await?;
                 return Ok(delayed_sending::next_attempt(&mut conn).await?);
             }
-            drop(conn);
             // One room after the other in order; rooms beside each other.
             let mut rooms: HashMap<OwnedRoomId, Vec<TakenEvent>> = HashMap::new();
             for event in taken {

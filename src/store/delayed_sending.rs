@@ -6,7 +6,10 @@
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use sqlx::PgConnection;
 
-use super::{DeviceNid, StoreError, UserNid, delayed_events::room_id};
+use super::{DeviceNid, StoreError, Tx, UserNid, delayed_events::room_id};
+
+/// The advisory lock of those who take events that are due.
+const TAKING: i64 = 0x6475_6500;
 
 /// An event that this process has taken for sending.
 #[derive(Clone, Debug)]
@@ -89,12 +92,20 @@ pub async fn take(
 }
 
 /// Takes at most `limit` events that are due, in the order in which they are.
+///
+/// What somebody sends into a room is left alone while something else of theirs for that room is
+/// taken, so that no two processes send it side by side and in another order. One process after the
+/// other takes; the transaction should end at once.
 pub async fn take_due(
-    conn: &mut PgConnection,
+    tx: &mut Tx,
     now_ms: i64,
     lease_ends_ms: i64,
     limit: i64,
 ) -> Result<Vec<TakenEvent>, StoreError> {
+    // In a statement of its own: the next one must see what the last process took.
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", TAKING)
+        .execute(&mut **tx)
+        .await?;
     let rows = sqlx::query_as!(
         TakenRow,
         r#"
@@ -103,6 +114,14 @@ pub async fn take_due(
             FROM delayed_events
             WHERE finalized_ms IS NULL
                 AND next_attempt_ms <= $1
+                AND NOT EXISTS (
+                    SELECT
+                    FROM delayed_events AS taken
+                    WHERE taken.user_nid = delayed_events.user_nid
+                        AND taken.finalized_ms IS NULL
+                        AND taken.room_nid = delayed_events.room_nid
+                        AND taken.lease_ends_ms > $1
+                )
             ORDER BY next_attempt_ms
             LIMIT $3
             FOR UPDATE SKIP LOCKED
@@ -142,7 +161,7 @@ pub async fn take_due(
         lease_ends_ms,
         limit,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut **tx)
     .await?;
     let taken: Result<Vec<_>, _> = rows.into_iter().map(TakenRow::into_event).collect();
     let mut taken = taken?;

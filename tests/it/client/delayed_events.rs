@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chappe::clock::ManualClock;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -59,14 +60,27 @@ impl Site {
         id(&answer.expect_ok())
     }
 
-    /// Lets time pass, and sends what is due.
+    /// Lets time pass, and waits until what is due is sent: here, or by the server's own task, which
+    /// may have taken it first.
     async fn pass(&self, milliseconds: u64) {
         self.clock.advance(Duration::from_millis(milliseconds));
         self.server.app.rooms().send_delayed_due().await.unwrap();
+        let told = || "events are still taken".to_owned();
+        until("sent", told, async || !self.has_taken().await).await;
+    }
+
+    async fn has_taken(&self) -> bool {
+        let mut conn = self.server.database().connect().await;
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM delayed_events WHERE lease_ends_ms IS NOT NULL)",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap()
     }
 
     async fn bodies(&self) -> Vec<String> {
-        let page = self.anna.messages(&self.room_id, "&limit=20").await;
+        let page = self.anna.messages(&self.room_id, "&limit=100").await;
         let chunk = page["chunk"].as_array().unwrap().iter().rev();
         let bodies = chunk.filter_map(|event| event["content"]["body"].as_str());
         bodies.map(str::to_owned).collect()
@@ -118,6 +132,30 @@ async fn messages_are_sent_when_their_time_has_come_and_in_its_order() {
     let one = site.anna.get(&path).await.expect_ok();
     assert!(one["event_id"].is_string());
     assert_eq!(one["finalised_ts"], 1_700_000_000_999_i64);
+}
+
+#[tokio::test]
+async fn processes_that_send_side_by_side_keep_the_order() {
+    let site = Site::new("").await;
+    let other = site.server.sibling().await;
+    let delays: Vec<String> = (1..=40).map(|delay| format!("{}", delay * 10)).collect();
+    for delay in delays.iter().rev() {
+        site.message(delay, delay).await.expect_ok();
+    }
+    let servers = [&site.server, &other];
+    let sending = servers
+        .iter()
+        .cycle()
+        .take(delays.len())
+        .map(async |server| {
+            site.clock.advance(Duration::from_millis(10));
+            server.app.rooms().send_delayed_due().await
+        });
+    for sent in join_all(sending).await {
+        sent.unwrap();
+    }
+    site.pass(0).await;
+    assert_eq!(site.bodies().await, delays);
 }
 
 #[tokio::test]
