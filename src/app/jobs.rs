@@ -87,11 +87,15 @@ async fn hear(
 ) {
     while let Some(hint) = hints.recv().await {
         match hint {
-            Hint::Sessions(Some(user)) => accounts.forget_sessions(user),
-            Hint::Sessions(None) => accounts.forget_all_sessions(),
+            Hint::Unheard => {
+                accounts.forget_all_sessions();
+                media.forget_known();
+            }
+            Hint::Sessions(user) => accounts.forget_sessions(user),
             Hint::Typing(text) => rooms.hear_typing(&text),
             Hint::Presence(text) => presence.hear(&text),
             Hint::Media(media_id) => media.hear_completed(&media_id),
+            Hint::MediaChanged => media.forget_known(),
         }
     }
 }

@@ -20,8 +20,9 @@ use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE,
+        ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+        CACHE_CONTROL, CONTENT_TYPE,
     },
 };
 use ipnet::IpNet;
@@ -252,7 +253,8 @@ fn is_harmless(id: &HeaderValue) -> bool {
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_harmless)
 }
 
-/// Text of a known length that is long enough. Streams and images pass as they are.
+/// Text of a known length that is long enough. Streams, images and what can be had in parts pass as
+/// they are: a part is one of the bytes that the whole has.
 #[derive(Clone)]
 struct WorthCompressing {
     from: u64,
@@ -265,7 +267,8 @@ impl Predicate for WorthCompressing {
             kind.starts_with(b"application/json") || kind.starts_with(b"text/")
         };
         let is_long = |length: u64| length >= self.from;
-        response.body().size_hint().exact().is_some_and(is_long)
+        !response.headers().contains_key(ACCEPT_RANGES)
+            && response.body().size_hint().exact().is_some_and(is_long)
             && response.headers().get(CONTENT_TYPE).is_some_and(is_text)
     }
 }

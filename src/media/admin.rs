@@ -4,7 +4,7 @@ use ruma::RoomId;
 
 use super::{Error, Media};
 use crate::store::{
-    UserNid,
+    Store, UserNid,
     media::{self, Media as Row, Usage},
     media_admin::{self, Page},
 };
@@ -74,9 +74,11 @@ impl Media {
         even_protected: bool,
     ) -> Result<u64, Error> {
         let now_ms = self.0.clock.now_i64();
-        let mut conn = self.0.store.conn().await?;
+        let mut tx = self.0.store.begin().await?;
         let changed =
-            media_admin::quarantine(&mut conn, media_ids, by, even_protected, now_ms).await?;
+            media_admin::quarantine(&mut tx, media_ids, by, even_protected, now_ms).await?;
+        Store::commit(tx).await?;
+        self.forget_known();
         Ok(changed)
     }
 
@@ -86,8 +88,11 @@ impl Media {
     /// The database fails.
     pub async fn quarantine_of_user(&self, user: UserNid, by: &str) -> Result<u64, Error> {
         let now_ms = self.0.clock.now_i64();
-        let mut conn = self.0.store.conn().await?;
-        Ok(media_admin::quarantine_of_user(&mut conn, user, by, now_ms).await?)
+        let mut tx = self.0.store.begin().await?;
+        let changed = media_admin::quarantine_of_user(&mut tx, user, by, now_ms).await?;
+        Store::commit(tx).await?;
+        self.forget_known();
+        Ok(changed)
     }
 
     /// Has quarantines leave media alone, or not.
@@ -111,6 +116,7 @@ impl Media {
     pub async fn delete(&self, media_ids: &[&str]) -> Result<Vec<String>, Error> {
         let now_ms = self.0.clock.now_i64();
         let deleted = media_admin::delete(&self.0.store, media_ids, now_ms).await?;
+        self.forget_known();
         if !deleted.is_empty() {
             self.hear_deleted();
         }

@@ -85,6 +85,24 @@ impl std::fmt::Debug for S3 {
 /// A stream of bytes.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
+/// The bytes of an object, or of a part of it.
+pub enum Content {
+    /// In memory.
+    Kept(Bytes),
+    /// Still to be read.
+    Streamed(ByteStream),
+}
+
+impl Content {
+    /// The same as a stream.
+    pub fn into_stream(self) -> ByteStream {
+        match self {
+            Self::Kept(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            Self::Streamed(stream) => stream,
+        }
+    }
+}
+
 /// Where the bytes are. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Depot {
@@ -218,12 +236,13 @@ impl Depot {
     ///
     /// # Errors
     /// It is not there, or cannot be read.
-    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, Error> {
+    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Content, Error> {
         if range.is_empty() {
-            return Ok(stream::empty().boxed());
+            return Ok(Content::Kept(Bytes::new()));
         }
         if !Kept::takes(&range) {
-            return self.read_through(key, range).await;
+            let stream = self.read_through(key, range).await?;
+            return Ok(Content::Streamed(stream));
         }
         let length = range.end;
         let bytes = if let Some(bytes) = self.kept.get(key, length) {
@@ -237,7 +256,7 @@ impl Depot {
             self.kept.insert(key, &bytes);
             bytes
         };
-        Ok(stream::iter([Ok(bytes)]).boxed())
+        Ok(Content::Kept(bytes))
     }
 
     /// Reads a part of an object from where it is.

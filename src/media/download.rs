@@ -1,10 +1,10 @@
 //! Finding what is downloaded, and reading it.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
-use super::{Error, Media, depot::ByteStream, ids, upload::ms};
+use super::{Error, Media, depot::Content, ids, upload::ms};
 use crate::store::media::{self, File, Media as Row};
 
 /// How often somebody who waits looks by themselves: a hint may be lost.
@@ -35,6 +35,11 @@ impl Item {
     pub fn size(&self) -> u64 {
         u64::try_from(self.file.size).unwrap_or_default()
     }
+
+    /// Whether those who ask this way may have it.
+    fn is_for(&self, access: Access) -> bool {
+        access == Access::Session || self.media.is_open
+    }
 }
 
 impl Media {
@@ -49,16 +54,25 @@ impl Media {
         media_id: &str,
         access: Access,
         patience: Duration,
-    ) -> Result<Item, Error> {
+    ) -> Result<Arc<Item>, Error> {
         ids::check(server_name, media_id)?;
         if server_name != self.0.settings.server_name {
             return Err(Error::NotFound);
         }
+        let age = self.0.known.age();
+        if let Some(item) = self.0.known.items.get(media_id, age)
+            && item.is_for(access)
+        {
+            return Ok(item);
+        }
         let until = Instant::now() + patience;
         let mut completed = self.0.completed.subscribe();
         loop {
-            if let Some(item) = self.look(media_id, access).await? {
-                self.note_used(&item).await;
+            let age = self.0.known.age();
+            if let Some(mut item) = self.look(media_id, access).await? {
+                self.note_used(&mut item).await;
+                let item = Arc::new(item);
+                self.0.known.items.insert(media_id.to_owned(), age, &item);
                 return Ok(item);
             }
             if Instant::now() >= until {
@@ -96,7 +110,7 @@ impl Media {
         }
     }
 
-    async fn note_used(&self, item: &Item) {
+    async fn note_used(&self, item: &mut Item) {
         let now_ms = self.0.clock.now_i64();
         let before_ms = now_ms.saturating_sub(ms(USED));
         if item.media.used_ms >= before_ms {
@@ -106,8 +120,11 @@ impl Media {
             let mut conn = self.0.store.conn().await?;
             media::note_used(&mut conn, &item.media.media_id, now_ms, before_ms).await
         };
-        if let Err(error) = note.await {
-            tracing::debug!(%error, "it could not be noted that media were downloaded");
+        match note.await {
+            Ok(()) => item.media.used_ms = now_ms,
+            Err(error) => {
+                tracing::debug!(%error, "it could not be noted that media were downloaded");
+            }
         }
     }
 
@@ -115,7 +132,7 @@ impl Media {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn read(&self, object_key: &str, range: Range<u64>) -> Result<ByteStream, Error> {
+    pub async fn read(&self, object_key: &str, range: Range<u64>) -> Result<Content, Error> {
         self.0.depot.read(object_key, range).await
     }
 }

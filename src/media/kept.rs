@@ -1,5 +1,5 @@
 //! Small files that were just read. Objects never change, so what was read of one stays true; whether
-//! anybody may have it is asked elsewhere each time.
+//! anybody may have it is asked elsewhere each time ([`known`](super::known)).
 
 use std::{ops::Range, time::Duration};
 
@@ -64,7 +64,7 @@ mod tests {
 
     async fn all(depot: &Depot, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let stream = depot.read("ab/object", range).await?;
-        let chunks: Vec<Bytes> = stream.try_collect().await.unwrap();
+        let chunks: Vec<Bytes> = stream.into_stream().try_collect().await.unwrap();
         Ok(chunks.concat())
     }
 

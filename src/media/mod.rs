@@ -18,6 +18,7 @@ mod ids;
 pub mod images;
 mod jobs;
 mod kept;
+mod known;
 mod thumbnails;
 mod upload;
 pub mod worker;
@@ -27,7 +28,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use ruma::{OwnedServerName, ServerName};
 use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
 
-use self::depot::{Depot, Place};
+use self::{
+    depot::{Depot, Place},
+    known::Known,
+};
 pub use self::{
     download::{Access, Item},
     error::Error,
@@ -100,6 +104,8 @@ struct Inner {
     settings: Settings,
     store: Store,
     depot: Depot,
+    /// What was just found in the database.
+    known: Known,
     clock: SharedClock,
     random: Random,
     /// The ids whose bytes have come, here or elsewhere.
@@ -129,6 +135,7 @@ impl Media {
             completed: broadcast::Sender::new(HEARD),
             deletions: Notify::new(),
             deleting: Mutex::default(),
+            known: Known::new(),
             settings,
             store,
             depot,
@@ -156,6 +163,11 @@ impl Media {
     pub fn hear_completed(&self, media_id: &str) {
         // Nobody waits, and so nobody hears.
         let _ = self.0.completed.send(media_id.to_owned());
+    }
+
+    /// Forgets what is known of media: the database says what may still be had of them.
+    pub fn forget_known(&self) {
+        self.0.known.forget();
     }
 
     /// Has a job delete the bytes of what nobody has any more, soon.

@@ -2,15 +2,14 @@
 //!
 //! Specification v1.19, client-server API, "Thumbnails".
 
-use std::{io, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
 
 use super::{
     Error, Media,
-    depot::ByteStream,
+    depot::Content,
     ids,
     images::{self, Job},
     upload::ms,
@@ -73,7 +72,7 @@ pub struct Thumbnail {
     /// How many bytes it has.
     pub size: u64,
     /// The bytes.
-    pub bytes: ByteStream,
+    pub bytes: Content,
 }
 
 impl Media {
@@ -112,7 +111,7 @@ impl Media {
             max_memory: settings.images.max_memory.saturating_sub(OWN_MEMORY),
         };
         let input = self.0.depot.read(&file.object_key, 0..size).await?;
-        let answer = worker::work(settings, job, input).await?;
+        let answer = worker::work(settings, job, input.into_stream()).await?;
         drop(worker);
         match answer {
             Answer::Made(content_type, bytes) => self.keep_made(key, content_type, bytes).await,
@@ -121,13 +120,22 @@ impl Media {
     }
 
     async fn find_kept(&self, key: ThumbnailKey) -> Result<Option<Thumbnail>, Error> {
-        let mut conn = self.0.store.conn().await?;
-        let kept = media_work::find_thumbnail(&mut conn, key).await?;
-        drop(conn);
-        let Some(kept) = kept else { return Ok(None) };
+        let known = &self.0.known;
+        let age = known.age();
+        let kept = if let Some(kept) = known.thumbnails.get(&key, age) {
+            kept
+        } else {
+            let mut conn = self.0.store.conn().await?;
+            let found = media_work::find_thumbnail(&mut conn, key).await?;
+            drop(conn);
+            let Some(found) = found else { return Ok(None) };
+            let found = Arc::new(found);
+            known.thumbnails.insert(key, age, &found);
+            found
+        };
         let size = u64::try_from(kept.size).unwrap_or_default();
         Ok(Some(Thumbnail {
-            content_type: kept.content_type,
+            content_type: kept.content_type.clone(),
             size,
             bytes: self.0.depot.read(&kept.object_key, 0..size).await?,
         }))
@@ -159,7 +167,7 @@ impl Media {
         Ok(Thumbnail {
             content_type: row.content_type,
             size: written.size,
-            bytes: stream::iter([Ok::<_, io::Error>(bytes)]).boxed(),
+            bytes: Content::Kept(bytes),
         })
     }
 

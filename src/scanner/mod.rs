@@ -234,7 +234,7 @@ impl Scanner {
             return Err(Error::Unscanned);
         };
         let bytes = self.0.media.read(&item.file.object_key, 0..item.size());
-        let mut pieces = Pieces::new(bytes.await?, key);
+        let mut pieces = Pieces::new(bytes.await?.into_stream(), key);
         let found = engine.scan(&mut pieces).await?;
         Ok(Verdict {
             is_clean: found == Found::Nothing,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RoomNid, RoomPosition, Store, StoreError, StreamPosition, UserNid, activities, erased, events,
     live::{Entry, LiveRoom, RoomHead, TimelineEvent},
-    memberships, rooms, stream,
+    media_admin, memberships, rooms, stream,
 };
 
 /// How many entries are read at once.
@@ -27,8 +27,9 @@ const SLOW_TIMER: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(200);
 /// What is listened to: positions of the stream, users whose sessions ended, users whose view of
 /// their rooms changed outside the stream, rooms whose old messages were deleted, typing, who is
-/// there, that somebody wants to be forgotten, and media whose bytes have come.
-const CHANNELS: [&str; 8] = [
+/// there, that somebody wants to be forgotten, media whose bytes have come, and that media were
+/// withdrawn or deleted.
+const CHANNELS: [&str; 9] = [
     "chappe_stream",
     "chappe_sessions",
     "chappe_views",
@@ -37,19 +38,24 @@ const CHANNELS: [&str; 8] = [
     "chappe_presence",
     erased::CHANNEL,
     "chappe_media",
+    media_admin::CHANGED_CHANNEL,
 ];
 
 /// What other processes say, beside the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Sessions of a user have ended, or those of anybody may have: the connection was lost.
-    Sessions(Option<UserNid>),
+    /// Anything may have been said that was not heard: the connection was lost.
+    Unheard,
+    /// Sessions of a user have ended.
+    Sessions(UserNid),
     /// Somebody types; the text is the typing module's.
     Typing(String),
     /// Who is there; the text is the presence module's.
     Presence(String),
     /// The bytes of media have come that others may wait for.
     Media(String),
+    /// Media were withdrawn, given back or deleted.
+    MediaChanged,
 }
 
 impl Store {
@@ -65,7 +71,7 @@ impl Store {
                 }
             }
             // Whatever ended meanwhile went unheard.
-            let _ = hints.try_send(Hint::Sessions(None));
+            let _ = hints.try_send(Hint::Unheard);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RECONNECT) => {}
@@ -77,7 +83,7 @@ impl Store {
         let mut listener = PgListener::connect_with(&self.0.pool).await?;
         listener.ignore_pool_close_event(true);
         listener.listen_all(CHANNELS).await?;
-        let _ = hints.send(Hint::Sessions(None)).await;
+        let _ = hints.send(Hint::Unheard).await;
         self.live().forget_users();
         self.read_erased().await?;
         self.catch_up().await?;
@@ -100,8 +106,8 @@ impl Store {
                     self.catch_up_to(StreamPosition(position)).await?;
                 }
                 "chappe_sessions" => {
-                    let user = notification.payload().parse().ok().map(UserNid);
-                    let _ = hints.send(Hint::Sessions(user)).await;
+                    let user = notification.payload().parse().map(UserNid);
+                    let _ = hints.send(user.map_or(Hint::Unheard, Hint::Sessions)).await;
                 }
                 "chappe_views" => {
                     if let Ok(user) = notification.payload().parse() {
@@ -117,6 +123,9 @@ impl Store {
                 "chappe_media" => {
                     // Who waits looks by themselves now and then.
                     let _ = hints.try_send(Hint::Media(notification.payload().to_owned()));
+                }
+                media_admin::CHANGED_CHANNEL => {
+                    let _ = hints.send(Hint::MediaChanged).await;
                 }
                 "chappe_presence" => {
                     // The next news of the same people puts right what is lost.

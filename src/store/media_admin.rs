@@ -141,8 +141,25 @@ pub async fn list_of_room(
     Ok(ids)
 }
 
-/// Withdraws contents, or gives them back. Contents of which all media are protected stay, unless
-/// `even_protected`. Gives how many changed.
+/// Where it is told that contents were withdrawn, given back or deleted.
+pub(super) const CHANGED_CHANNEL: &str = "chappe_media_changed";
+
+/// Has all processes forget what they know of media, once the transaction ends.
+async fn announce_change(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        SELECT pg_notify($1, '')::TEXT AS told
+        "#,
+        CHANGED_CHANNEL,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Withdraws contents, or gives them back, and tells all processes (`chappe_media_changed`).
+/// Contents of which all media are protected stay, unless `even_protected`. Gives how many changed.
+/// In a transaction.
 pub async fn quarantine(
     conn: &mut PgConnection,
     media_ids: &[String],
@@ -168,12 +185,14 @@ pub async fn quarantine(
         even_protected,
         now_ms,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    announce_change(conn).await?;
     Ok(done.rows_affected())
 }
 
-/// Withdraws all contents that a user uploaded, but for protected ones. Gives how many changed.
+/// Withdraws all contents that a user uploaded, but for protected ones, and tells all processes.
+/// Gives how many changed. In a transaction.
 pub async fn quarantine_of_user(
     conn: &mut PgConnection,
     user: UserNid,
@@ -197,8 +216,9 @@ pub async fn quarantine_of_user(
         by,
         now_ms,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    announce_change(conn).await?;
     Ok(done.rows_affected())
 }
 
@@ -274,7 +294,7 @@ pub async fn take_purges(
 }
 
 /// Deletes media, and gives the ids of those that there were. Contents that nobody has any more go
-/// with their thumbnails; their objects are deleted soon.
+/// with their thumbnails; their objects are deleted soon. All processes are told.
 pub async fn delete(
     store: &Store,
     media_ids: &[&str],
@@ -359,6 +379,7 @@ pub async fn delete(
     )
     .execute(&mut *tx)
     .await?;
+    announce_change(&mut tx).await?;
     Store::commit(tx).await?;
     Ok(gone.into_iter().map(|media| media.media_id).collect())
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     accounts::Reach,
     http::{ApiError, AppState, Kind, peer::ClientAddress, plain},
-    media::{Access, Item, Method, Thumbnail, Wanted, hex},
+    media::{Access, Item, Method, Thumbnail, Wanted, depot::Content, hex},
 };
 
 /// How long somebody waits for bytes that are still to come, where they do not say.
@@ -65,15 +65,15 @@ async fn download(
     path: MediaPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
-    let access = admit(&state, request, Cost::Whole).await?;
-    let patience = patience(&uri)?;
+    let head = http::Request::from_parts(request.into_parts().0, ());
+    let access = admit(&state, &head, Cost::Whole).await?;
+    let patience = patience(head.uri())?;
     let item = state
         .media
         .find(&path.server_name, &path.media_id, access, patience)
         .await?;
     state.scanner.check_elsewhere(&item).await?;
-    whole(&state, &headers, &item, path.file_name.as_deref()).await
+    whole(&state, head.headers(), &item, path.file_name.as_deref()).await
 }
 
 /// `GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}`.
@@ -82,22 +82,22 @@ async fn thumbnail(
     path: MediaPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let head = http::Request::from_parts(request.into_parts().0, ());
     // Wrong arguments are told to whoever may ask at all.
-    let wanted = wanted(&uri);
+    let wanted = wanted(head.uri());
     let is_small = |wanted: &Wanted| wanted.width.max(wanted.height) <= SMALL;
     let cost = match &wanted {
         Ok(wanted) if !is_small(wanted) => Cost::Whole,
         _ => Cost::Little,
     };
-    let access = admit(&state, request, cost).await?;
-    let (wanted, patience) = (wanted?, patience(&uri)?);
+    let access = admit(&state, &head, cost).await?;
+    let (wanted, patience) = (wanted?, patience(head.uri())?);
     let item = state
         .media
         .find(&path.server_name, &path.media_id, access, patience)
         .await?;
     state.scanner.check_elsewhere(&item).await?;
-    small(&state, &headers, &item, wanted).await
+    small(&state, head.headers(), &item, wanted).await
 }
 
 /// A thumbnail.
@@ -123,18 +123,18 @@ enum Cost {
 }
 
 /// Lets somebody with a session through; on the old paths anybody.
-async fn admit(state: &AppState, request: Request, cost: Cost) -> Result<Access, ApiError> {
-    let route = request.extensions().get::<MatchedPath>();
+async fn admit(state: &AppState, head: &http::Request<()>, cost: Cost) -> Result<Access, ApiError> {
+    let route = head.extensions().get::<MatchedPath>();
     let is_old = route.is_none_or(|route| !route.as_str().starts_with("/_matrix/client/"));
     if is_old {
-        let address = ClientAddress::of(request.extensions());
+        let address = ClientAddress::of(head.extensions());
         state.limits.check_address(Kind::Read, address)?;
         if cost == Cost::Whole {
             state.limits.check_address(Kind::MediaDownload, address)?;
         }
         return Ok(Access::Anybody);
     }
-    let sender = plain::sender(state, request, Reach::Private).await?;
+    let sender = plain::admit(state, head, Reach::Private).await?;
     if cost == Cost::Whole {
         state
             .limits
@@ -205,7 +205,7 @@ pub(super) async fn whole(
         .media
         .read(&item.file.object_key, range.clone())
         .await?;
-    let mut response = Response::new(Body::from_stream(bytes));
+    let mut response = Response::new(body(bytes));
     *response.status_mut() = status;
     let out = response.headers_mut();
     let content_type = item.media.content_type.as_deref();
@@ -222,10 +222,17 @@ pub(super) async fn whole(
     Ok(response)
 }
 
+fn body(content: Content) -> Body {
+    match content {
+        Content::Kept(bytes) => Body::from(bytes),
+        Content::Streamed(stream) => Body::from_stream(stream),
+    }
+}
+
 fn shown(thumbnail: Thumbnail, etag: HeaderValue) -> Response {
     let ending = thumbnail.content_type.strip_prefix("image/");
     let name = format!("thumbnail.{}", ending.unwrap_or("bin"));
-    let mut response = Response::new(Body::from_stream(thumbnail.bytes));
+    let mut response = Response::new(body(thumbnail.bytes));
     let out = response.headers_mut();
     let shown = Disposition::Inline(&name);
     media_headers::describe(out, Some(&thumbnail.content_type), shown);

@@ -2,7 +2,7 @@
 //!
 //! Its refusals have a shape of their own, `{"reason", "info"}`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -224,7 +224,7 @@ impl Asked {
         Ok(state.scanner.open(&body)?)
     }
 
-    async fn find(&self, state: &AppState, path: &str) -> Result<Item, Refusal> {
+    async fn find(&self, state: &AppState, path: &str) -> Result<Arc<Item>, Refusal> {
         let path = path.trim_end_matches('/');
         let parts = path.split_once('/').filter(|(_, id)| !id.contains('/'));
         let (server_name, media_id) = parts.ok_or(Error::MalformedId)?;

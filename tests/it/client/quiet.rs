@@ -3,28 +3,14 @@
 
 use std::time::Duration;
 
-use chappe::store::PooledConn;
 use serde_json::{Value, json};
 
 use super::sliding::{self, PATH};
 use crate::harness::{
     client::{Client, encode},
     keys::Device,
-    server::{TestOptions, TestServer},
+    server::{SMALL_POOL, TestOptions, TestServer},
 };
-
-/// A pool that is soon taken, and given up on before long. Some of it listens all the time.
-const POOL: &str = "[database]\nmax_connections = 4\nacquire_timeout_ms = 2000";
-
-/// Takes all connections of a server.
-async fn all_connections(server: &TestServer) -> Vec<PooledConn> {
-    let mut held = Vec::new();
-    while let Ok(conn) = server.app.store().conn().await {
-        held.push(conn);
-    }
-    assert!(!held.is_empty());
-    held
-}
 
 /// A user with rooms, messages, receipts, account data, keys and messages to the device.
 async fn anna_and_ben(server: &TestServer) -> (Client, Client, String) {
@@ -87,7 +73,7 @@ fn sliding_body(room_id: &str, since: &Value) -> Value {
 
 #[tokio::test]
 async fn a_sync_with_nothing_new_asks_the_database_nothing() {
-    let server = TestServer::start(TestOptions::with(POOL)).await;
+    let server = TestServer::start(TestOptions::with(SMALL_POOL)).await;
     let (anna, ben, room_id) = anna_and_ben(&server).await;
     let filter = json!({ "room": { "state": { "lazy_load_members": true } } });
     let path = format!("user/{}/filter", anna.user_id);
@@ -114,7 +100,7 @@ async fn a_sync_with_nothing_new_asks_the_database_nothing() {
         let since = &answer["extensions"]["to_device"]["next_batch"];
         body = sliding_body(&room_id, since);
     }
-    let held = all_connections(&server).await;
+    let held = server.all_connections().await;
     for path in &quiet {
         let answer = anna.get(path).await.expect_ok();
         assert!(answer["rooms"].is_null(), "{path}: {answer:#}");
@@ -135,7 +121,7 @@ async fn a_sync_with_nothing_new_asks_the_database_nothing() {
 
 #[tokio::test]
 async fn a_message_that_is_in_memory_is_told_without_the_database() {
-    let server = TestServer::start(TestOptions::with(POOL)).await;
+    let server = TestServer::start(TestOptions::with(SMALL_POOL)).await;
     let (anna, ben, room_id) = anna_and_ben(&server).await;
     let begin = anna.sync(None, Duration::ZERO).await;
     let since = begin["next_batch"].as_str().unwrap();
@@ -146,7 +132,7 @@ async fn a_message_that_is_in_memory_is_told_without_the_database() {
         body = sliding_body(&room_id, &answer["extensions"]["to_device"]["next_batch"]);
     }
     let event_id = ben.send(&room_id, "news").await;
-    let held = all_connections(&server).await;
+    let held = server.all_connections().await;
     let answer = anna.sync(Some(since), Duration::ZERO).await;
     let events = &answer["rooms"]["join"][&room_id]["timeline"]["events"];
     assert_eq!(events[0]["event_id"], *event_id);

@@ -13,7 +13,7 @@ use chappe::{
     lifecycle::{Drained, Lifecycle},
     mail::OutboxMail,
     random::Random,
-    store::{self, Database, StoreOptions, live::LiveOptions},
+    store::{self, Database, PooledConn, StoreOptions, live::LiveOptions},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -24,6 +24,9 @@ use super::{
     postgres::{self, TestDatabase},
     process::until,
 };
+
+/// A pool that is soon taken, and given up on before long. Some of it listens all the time.
+pub(crate) const SMALL_POOL: &str = "[database]\nmax_connections = 4\nacquire_timeout_ms = 2000";
 
 /// The password of users that are registered without one.
 pub(crate) const PASSWORD: &str = "Correct-horse7";
@@ -153,6 +156,16 @@ impl TestServer {
     /// The database.
     pub(crate) fn database(&self) -> &TestDatabase {
         &self.shared.database
+    }
+
+    /// Takes all connections of its pool; quickly with [`SMALL_POOL`].
+    pub(crate) async fn all_connections(&self) -> Vec<PooledConn> {
+        let mut held = Vec::new();
+        while let Ok(conn) = self.app.store().conn().await {
+            held.push(conn);
+        }
+        assert!(!held.is_empty());
+        held
     }
 
     /// A client without a session.

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use chappe::clock::ManualClock;
 use serde_json::json;
 
-use super::*;
+use super::{
+    images::{png, thumbnail},
+    *,
+};
+use crate::harness::{process::until, server::SMALL_POOL};
 
 #[tokio::test]
 async fn what_is_withdrawn_cannot_be_had_under_any_name_until_it_is_given_back() {
@@ -65,6 +69,71 @@ async fn what_is_withdrawn_cannot_be_had_under_any_name_until_it_is_given_back()
         .await
         .expect_error(404, "M_NOT_FOUND");
     assert_eq!(download(&anna, &good, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_just_had_is_withdrawn_on_every_process() {
+    let server = server("").await;
+    let other = server.sibling().await;
+    let (anna, admin) = (
+        server.register("anna").await,
+        server.register_admin("admin").await,
+    );
+    let elsewhere = anna.at(&other.url);
+    let path = upload(&anna, "image/png", &png(40, 40)).await;
+    let statuses = async || {
+        let small = "width=32&height=32&method=crop";
+        let mut statuses = Vec::new();
+        for client in [&anna, &elsewhere] {
+            statuses.push(download(client, &path, &[]).await.status);
+            statuses.push(thumbnail(client, &path, small).await.status);
+        }
+        statuses
+    };
+    let are = async |expected: u16| statuses().await == [expected; 4];
+    let told = || "another".to_owned();
+    for _ in 0..2 {
+        assert!(are(200).await);
+    }
+    let media = format!("/_synapse/admin/v1/media/quarantine/{path}");
+    admin.post(&media, &json!({})).await.expect_ok();
+    // The process that was asked does so at once.
+    assert_eq!(statuses().await[..2], [404, 404]);
+    until("withdrawn", told, async || are(404).await).await;
+    let media = format!("/_synapse/admin/v1/media/unquarantine/{path}");
+    admin.post(&media, &json!({})).await.expect_ok();
+    until("given back", told, async || are(200).await).await;
+    let all = format!(
+        "/_synapse/admin/v1/user/{}/media/quarantine",
+        encode(&anna.user_id)
+    );
+    admin.post(&all, &json!({})).await.expect_ok();
+    assert_eq!(statuses().await[..2], [404, 404]);
+    until("withdrawn", told, async || are(404).await).await;
+    admin.post(&media, &json!({})).await.expect_ok();
+    until("given back", told, async || are(200).await).await;
+    let media = format!("/_synapse/admin/v1/media/{path}");
+    admin.delete(&media).await.expect_ok();
+    assert_eq!(statuses().await[..2], [404, 404]);
+    until("deleted", told, async || are(404).await).await;
+}
+
+#[tokio::test]
+async fn what_was_just_had_is_had_again_without_the_database() {
+    let server = server(SMALL_POOL).await;
+    let anna = server.register("anna").await;
+    let path = upload(&anna, "image/png", &png(40, 40)).await;
+    let small = "width=32&height=32&method=crop";
+    for _ in 0..2 {
+        assert_eq!(download(&anna, &path, &[]).await.status, 200);
+        assert_eq!(thumbnail(&anna, &path, small).await.status, 200);
+    }
+    let held = server.all_connections().await;
+    assert_eq!(download(&anna, &path, &[]).await.status, 200);
+    assert_eq!(thumbnail(&anna, &path, small).await.status, 200);
+    let other = thumbnail(&anna, &path, "width=96&height=96&method=crop").await;
+    assert_eq!(other.status, 503);
+    drop(held);
 }
 
 #[tokio::test]

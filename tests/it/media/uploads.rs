@@ -207,6 +207,23 @@ async fn the_old_paths_give_only_what_was_uploaded_while_they_were_open() {
 }
 
 #[tokio::test]
+async fn a_text_comes_as_it_was_uploaded_whole_and_in_parts() {
+    let server = server("").await;
+    let anna = server.register("anna").await;
+    let text = b"again and ".repeat(2_000);
+    let path = upload(&anna, "text/plain", &text).await;
+    let zip = ("accept-encoding", "gzip");
+    let whole = download(&anna, &path, &[zip]).await;
+    assert_eq!(whole.header("content-encoding"), "");
+    assert_eq!(whole.header("content-length"), "20000");
+    assert!(whole.bytes == text);
+    let part = download(&anna, &path, &[zip, ("range", "bytes=10000-")]).await;
+    assert_eq!(part.header("content-encoding"), "");
+    assert_eq!(part.status, 206);
+    assert!(part.bytes == text[10_000..]);
+}
+
+#[tokio::test]
 async fn bytes_may_come_after_their_id_and_are_waited_for_on_every_process() {
     let server = server("").await;
     let other = server.sibling().await;
