@@ -116,8 +116,8 @@ impl Media {
     pub async fn delete(&self, media_ids: &[&str]) -> Result<Vec<String>, Error> {
         let now_ms = self.0.clock.now_i64();
         let deleted = media_admin::delete(&self.0.store, media_ids, now_ms).await?;
-        self.forget_known();
         if !deleted.is_empty() {
+            self.forget_known();
             self.hear_deleted();
         }
         Ok(deleted)

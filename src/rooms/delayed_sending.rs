@@ -83,7 +83,8 @@ impl Rooms {
             };
             let now = self.0.clock.now_i64();
             if let Some(next) = next {
-                let next = if next > now { next } else { now + HELD_UP_MS };
+                let later = now.saturating_add(HELD_UP_MS);
+                let next = if next > now { next } else { later };
                 clock.next_ms.fetch_min(next, Ordering::SeqCst);
             }
             let left = clock.next_ms.load(Ordering::SeqCst).saturating_sub(now);

@@ -187,7 +187,9 @@ pub async fn quarantine(
     )
     .execute(&mut *conn)
     .await?;
-    announce_change(conn).await?;
+    if done.rows_affected() > 0 {
+        announce_change(conn).await?;
+    }
     Ok(done.rows_affected())
 }
 
@@ -218,7 +220,9 @@ pub async fn quarantine_of_user(
     )
     .execute(&mut *conn)
     .await?;
-    announce_change(conn).await?;
+    if done.rows_affected() > 0 {
+        announce_change(conn).await?;
+    }
     Ok(done.rows_affected())
 }
 
@@ -379,7 +383,9 @@ pub async fn delete(
     )
     .execute(&mut *tx)
     .await?;
-    announce_change(&mut tx).await?;
+    if !gone.is_empty() {
+        announce_change(&mut tx).await?;
+    }
     Store::commit(tx).await?;
     Ok(gone.into_iter().map(|media| media.media_id).collect())
 }
