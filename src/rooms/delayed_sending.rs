@@ -26,7 +26,8 @@ use crate::store::{
 
 /// How often it is looked at what is due without knowing of anything.
 const LOOK: Duration = Duration::from_secs(10);
-/// When it is looked again where something is due that another process holds up.
+/// The pause before looking again at what is due and could not be taken: another process sends
+/// something else of the same sender for the same room.
 const HELD_UP_MS: i64 = 250;
 /// How many events are taken at once.
 const BATCH: i64 = 100;
@@ -81,12 +82,10 @@ impl Rooms {
                     None
                 }
             };
-            let now = self.0.clock.now_i64();
             if let Some(next) = next {
-                let later = now.saturating_add(HELD_UP_MS);
-                let next = if next > now { next } else { later };
                 clock.next_ms.fetch_min(next, Ordering::SeqCst);
             }
+            let now = self.0.clock.now_i64();
             let left = clock.next_ms.load(Ordering::SeqCst).saturating_sub(now);
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
             tokio::select! {
@@ -98,7 +97,7 @@ impl Rooms {
     }
 
     /// Sends what is due now: what somebody has for a room, in the order in which it is. Gives when
-    /// the next is due, which is past if another process sends something of the same kind.
+    /// to look again.
     pub async fn send_delayed_due(&self) -> Result<Option<i64>, Error> {
         loop {
             let now = self.0.clock.now_i64();
@@ -108,7 +107,9 @@ impl Rooms {
             Store::commit(tx).await?;
             if taken.is_empty() {
                 let mut conn = self.0.store.conn().await?;
-                return Ok(delayed_sending::next_attempt(&mut conn).await?);
+                let next = delayed_sending::next_attempt(&mut conn).await?;
+                let held_up = now.saturating_add(HELD_UP_MS);
+                return Ok(next.map(|next| if next > now { next } else { held_up }));
             }
             // One room after the other in order; rooms beside each other.
             let mut rooms: HashMap<OwnedRoomId, Vec<TakenEvent>> = HashMap::new();
