@@ -59,6 +59,8 @@ pub(super) struct Sender {
     typing: i64,
     /// The time of the newest change of who is there that it was told of.
     pub(super) presence: i64,
+    /// Whether it is time to look who has changed: once a second, however fast the service is told.
+    looks_who_is_there: bool,
     /// Until when the lease need not be taken again.
     leased_until: Option<Instant>,
 }
@@ -111,6 +113,7 @@ impl Sender {
             waiting: BTreeSet::new(),
             typing: 0,
             presence: 0,
+            looks_who_is_there: true,
             leased_until: None,
         }
     }
@@ -126,6 +129,7 @@ impl Sender {
         loop {
             news.mark_unchanged();
             typing.mark_unchanged();
+            self.looks_who_is_there |= presence.has_changed().unwrap_or(false);
             presence.mark_unchanged();
             let next = select! {
                 biased;
@@ -148,7 +152,7 @@ impl Sender {
                 () = sleep(pause) => {}
                 () = changed(&mut news), if waits_for_news => {}
                 () = changed(&mut typing), if hears_more => {}
-                () = changed(&mut presence), if hears_more => {}
+                () = changed(&mut presence), if hears_more => self.looks_who_is_there = true,
             }
         }
         self.release().await;
@@ -164,6 +168,7 @@ impl Sender {
             let parts = &self.bridges.0.parts;
             let before = parts.clock.now_i64().saturating_sub(millis(self.lease()));
             self.presence = self.presence.max(before.min(parts.presence.newest()));
+            self.looks_who_is_there = true;
             return Ok(Next::Pause(LOOK));
         }
         let saved = match self.saved.take() {
@@ -242,6 +247,7 @@ impl Sender {
         }
         let is_behind = seen < entries.len() || entries.len() == PAGE;
         let mut presence = self.told();
+        let mut looks_again = self.looks_who_is_there;
         if self.add_devices(&mut body).await? {
             // The messages to devices fill a transaction of their own. What else there was is
             // looked at again after it, with the messages that are left: a process that begins
@@ -252,8 +258,9 @@ impl Sender {
         } else if self.service.receives_ephemeral() {
             self.add_typing(&mut body).await?;
             // Who is in which room is read as it is now.
-            if !is_behind {
+            if !is_behind && self.looks_who_is_there {
                 presence = self.add_presence(&mut body).await?;
+                looks_again = presence.has_more;
             }
         }
         let has_more = is_behind || presence.has_more;
@@ -267,7 +274,7 @@ impl Sender {
                 }
                 saved = self.position;
             }
-            self.presence = presence.until;
+            (self.presence, self.looks_who_is_there) = (presence.until, looks_again);
             self.saved = Some(ServiceStream {
                 position: saved,
                 pending: None,
@@ -286,7 +293,7 @@ impl Sender {
             // From here on the transaction holds them.
             to_device::delete_told(&mut tx, body.devices.messages()).await?;
             Store::commit(tx).await?;
-            self.presence = presence.until;
+            (self.presence, self.looks_who_is_there) = (presence.until, looks_again);
             self.saved = Some(ServiceStream {
                 position: saved,
                 pending: Some(pending),

@@ -146,8 +146,9 @@ fn reload_without_a_server_is_a_failure() {
 #[test]
 fn reload_signals_the_process_of_the_configured_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = std::process::Command::new("sleep")
-        .arg("600")
+    // The tests may have been started by a program that has them ignore SIGHUP, as `nohup` does.
+    let mut server = std::process::Command::new("env")
+        .args(["--default-signal=HUP", "sleep", "60"])
         .spawn()
         .unwrap();
     fs::write(folder.path().join("chappe.pid"), server.id().to_string()).unwrap();
