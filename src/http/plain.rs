@@ -121,14 +121,18 @@ impl Plain {
     }
 }
 
+/// A request without its body, which nobody reads.
+pub(super) fn head(request: Request) -> http::Request<()> {
+    http::Request::from_parts(request.into_parts().0, ())
+}
+
 /// The sender of a request whose body nobody reads.
 pub(super) async fn sender(
     state: &AppState,
     request: Request,
     reach: Reach,
 ) -> Result<Arc<Requester>, ApiError> {
-    let head = http::Request::from_parts(request.into_parts().0, ());
-    admit(state, &head, reach).await
+    admit(state, &head(request), reach).await
 }
 
 /// Who sends a request, if their account may do this now.

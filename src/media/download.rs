@@ -21,6 +21,13 @@ pub enum Access {
     Anybody,
 }
 
+impl Access {
+    /// Whether those who ask this way may have media.
+    fn reaches(self, media: &Row) -> bool {
+        self == Self::Session || media.is_open
+    }
+}
+
 /// Media that can be downloaded.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -34,11 +41,6 @@ impl Item {
     /// How many bytes it has.
     pub fn size(&self) -> u64 {
         u64::try_from(self.file.size).unwrap_or_default()
-    }
-
-    /// Whether those who ask this way may have it.
-    fn is_for(&self, access: Access) -> bool {
-        access == Access::Session || self.media.is_open
     }
 }
 
@@ -61,7 +63,7 @@ impl Media {
         }
         let age = self.0.known.age();
         if let Some(item) = self.0.known.items.get(media_id, age)
-            && item.is_for(access)
+            && access.reaches(&item.media)
         {
             return Ok(item);
         }
@@ -98,7 +100,7 @@ impl Media {
         let mut conn = self.0.store.conn().await?;
         let found = media::find(&mut conn, &[media_id]).await?;
         let mut media = found.into_iter().next().ok_or(Error::NotFound)?;
-        if access == Access::Anybody && !media.is_open {
+        if !access.reaches(&media) {
             return Err(Error::NotFound);
         }
         let now_ms = self.0.clock.now_i64();

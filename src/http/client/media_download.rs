@@ -65,7 +65,7 @@ async fn download(
     path: MediaPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let head = http::Request::from_parts(request.into_parts().0, ());
+    let head = plain::head(request);
     let access = admit(&state, &head, Cost::Whole).await?;
     let patience = patience(head.uri())?;
     let item = state
@@ -82,7 +82,7 @@ async fn thumbnail(
     path: MediaPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let head = http::Request::from_parts(request.into_parts().0, ());
+    let head = plain::head(request);
     // Wrong arguments are told to whoever may ask at all.
     let wanted = wanted(head.uri());
     let is_small = |wanted: &Wanted| wanted.width.max(wanted.height) <= SMALL;
